@@ -1,0 +1,74 @@
+# Every target sets itself up: the virtual environment is made, and brought up to date when setup.cfg or
+# constraints.txt changed. VENV=DIR puts it elsewhere; PYTHON=COMMAND chooses the Python that it is made with.
+VENV = .venv
+PYTHON = python3.13 python3.12 python3.11 python3
+PYTEST_ARGS =
+QUICKSTART = runs/quickstart
+
+BIN = $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest -rs $(PYTEST_ARGS)
+# TensorFlow has wheels for these, and Debian packages `venv` apart.
+SUITABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help quickstart test test-slow test-all lint format typecheck clean
+
+help:
+	@echo 'make quickstart  pre-train on handwritten digits, then compare with a random encoder'
+	@echo 'make test        all tests but those marked slow or interop'
+	@echo 'make test-slow   those; installs PyTorch'
+	@echo 'make test-all    both'
+	@echo 'make lint        ruff: rules and format ("make format" repairs)'
+	@echo 'make typecheck   mypy'
+	@echo 'make clean       remove $(VENV), build products and caches'
+
+quickstart: $(VENV)/.installed
+	$(BIN)/acl-tf pretrain --config digits --output $(QUICKSTART) --resume
+	$(BIN)/python benchmarks/linear_probe.py $(QUICKSTART) random:resnet18
+
+test: $(VENV)/.installed-dev
+	$(PYTEST) -m 'not slow and not interop'
+
+test-slow: $(VENV)/.installed-dev-pytorch
+	$(PYTEST) -m 'slow or interop'
+
+test-all: $(VENV)/.installed-dev-pytorch
+	$(PYTEST)
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# mypy does not see an editable install's acl_tf.cli, so it gets a tree in which every package lies where it is installed.
+typecheck: $(VENV)/.installed-dev
+	@rm -rf build/typecheck
+	@mkdir -p build/typecheck/acl_tf
+	@ln -s $(CURDIR)/acl_tf/* $(CURDIR)/cli $(CURDIR)/hub $(CURDIR)/configs build/typecheck/acl_tf
+	cd build/typecheck && $(abspath $(BIN))/python -m mypy --cache-dir $(CURDIR)/.mypy_cache --config-file $(CURDIR)/setup.cfg --package acl_tf
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find acl_tf cli hub configs benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@for python in $(PYTHON); do \
+	    $$python -c '$(SUITABLE)' 2>/dev/null || continue; \
+	    echo "Making $(VENV) with $$($$python --version), $$(command -v $$python)"; \
+	    $$python -m venv $(VENV); exit; \
+	done; \
+	echo 'acl-tf needs Python 3.11, 3.12 or 3.13 with its venv module. Tried: $(PYTHON). Name another: make PYTHON=COMMAND' >&2; \
+	exit 1
+
+# pip brings an existing environment up to date.
+$(VENV)/.installed: EXTRAS =
+$(VENV)/.installed-dev: EXTRAS = [dev]
+$(VENV)/.installed-dev-pytorch: EXTRAS = [dev,pytorch]
+$(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-dev-pytorch: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing acl-tf$(EXTRAS) into $(VENV): a few minutes, about 3 GB'
+	@$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.$(EXTRAS)'
+	@touch $@

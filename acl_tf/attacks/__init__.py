@@ -1,0 +1,1 @@
+"""Attacks: one gradient loop with hooks, and one file an attack."""

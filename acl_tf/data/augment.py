@@ -1,0 +1,410 @@
+"""SimCLR's augmentation of a whole batch: random resized crop, flip, colour jitter, greyscale.
+
+Everything is a batched TensorFlow operation of static shape, so it runs inside a training step, on any device and under
+XLA. Randomness is a function of the seed and of an image's index in the global batch, and of nothing else.
+"""
+
+import itertools
+import math
+import numbers
+
+import tensorflow as tf
+
+# ITU-R 601 luma, the greyscale of Pillow and torchvision.
+GRAYSCALE_WEIGHTS = (0.299, 0.587, 0.114)
+
+# What an entry of a colour-jitter order stands for, numbered as in torchvision.
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+JITTER_ORDERS = tuple(itertools.permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE)))
+
+CROP_ATTEMPTS = 10
+
+
+class Augmentation:
+    """Random views of a batch of images, as in SimCLR.
+
+    A view is a random resized crop (antialiased bicubic), a horizontal flip with probability 1/2, colour jitter in
+    random order, and greyscale, with the distributions of torchvision and the interpolation of Pillow, in that order.
+    The defaults are those of adversarial contrastive learning (ACL).
+
+    Args:
+        image_size: Height and width of the views in pixels; `None` keeps the size of the (square) input.
+        crop_scale: Smallest and largest area of a crop, as fractions of the image's area.
+        crop_ratio: Smallest and largest aspect ratio (width / height) of a crop; drawn log-uniformly.
+        flip: Whether half of the views are mirrored.
+        brightness: Factors are uniform in `[max(0, 1 - brightness), 1 + brightness]`.
+        contrast: As `brightness`.
+        saturation: As `brightness`.
+        hue: Shifts are uniform in `[-hue, hue]`, in turns of the colour wheel; at most 0.5.
+        jitter_probability: Probability that a view is jittered.
+        grayscale_probability: Probability that a view is made grey.
+
+    Example:
+
+    ```python
+    augmentation = Augmentation()
+    view_i, view_j = augmentation.two_views(images, seed=(0, step))
+    ```
+
+    Reference:
+        - [Chen et al., 2020](https://arxiv.org/abs/2002.05709), A Simple Framework for Contrastive Learning of Visual
+          Representations, appendix A
+        - [Jiang et al., 2020](https://arxiv.org/abs/2010.13337), Robust Pre-Training by Adversarial Contrastive
+          Learning
+    """
+
+    def __init__(
+        self,
+        image_size: int | None = None,
+        crop_scale: tuple[float, float] = (0.1, 1.0),
+        crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        flip: bool = True,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.4,
+        hue: float = 0.1,
+        jitter_probability: float = 0.8,
+        grayscale_probability: float = 0.2,
+    ) -> None:
+        if image_size is not None and not (isinstance(image_size, numbers.Integral) and image_size > 0):
+            raise ValueError(f"`image_size` must be a positive integer or None. Received: image_size={image_size!r}")
+        _check_range("crop_scale", crop_scale, upper=1.0)
+        _check_range("crop_ratio", crop_ratio, upper=math.inf)
+        _check_between("brightness", brightness, math.inf)
+        _check_between("contrast", contrast, math.inf)
+        _check_between("saturation", saturation, math.inf)
+        _check_between("hue", hue, 0.5)
+        _check_between("jitter_probability", jitter_probability, 1.0)
+        _check_between("grayscale_probability", grayscale_probability, 1.0)
+        self.image_size = image_size
+        self.crop_scale = tuple(crop_scale)
+        self.crop_ratio = tuple(crop_ratio)
+        self.flip = flip
+        self.brightness = brightness
+        self.contrast = contrast
+        self.saturation = saturation
+        self.hue = hue
+        self.jitter_probability = jitter_probability
+        self.grayscale_probability = grayscale_probability
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+        offset: int | tf.Tensor = 0,
+        total: int | tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Returns one random view of each image.
+
+        Args:
+            images: uint8 `(batch, height, width, 3)`; height and width must be static.
+            seed: Integers `(2,)`, as for `tf.random.stateless_uniform`.
+            offset: Index of the first image in the global batch. At most `total - batch`.
+            total: Images in the global batch; `batch` by default. Image `k` gets the parameters of element
+                `offset + k` of a draw of `total`, so a shard gets what the whole batch would give it. Under XLA a
+                Python integer.
+
+        Returns:
+            float32 `(batch, image_size, image_size, 3)` in [0, 1].
+
+        Raises:
+            ValueError: If `images` is not a batch of RGB uint8 images, or is rectangular while `image_size` is None.
+        """
+        images = tf.convert_to_tensor(images)
+        return self._apply(images, self._parameters(images, seed, offset, total))
+
+    def two_views(
+        self,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+        offset: int | tf.Tensor = 0,
+        total: int | tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns two independent random views of each image.
+
+        Args:
+            images: As for a call.
+            seed: As for a call; view `v` (0 or 1) is that of a call with `stateless_fold_in(seed, v)`.
+            offset: As for a call.
+            total: As for a call.
+
+        Returns:
+            Two tensors, float32 `(batch, image_size, image_size, 3)` in [0, 1].
+
+        Raises:
+            ValueError: As a call.
+        """
+        images = tf.convert_to_tensor(images)
+        view_i, view_j = (
+            self._parameters(images, tf.random.experimental.stateless_fold_in(seed, view, alg="philox"), offset, total)
+            for view in range(2)
+        )
+        both = {name: tf.concat([view_i[name], view_j[name]], axis=0) for name in view_i}
+        # One batch of 2N: half as many operations, each large enough for all cores.
+        return tuple(tf.split(self._apply(tf.concat([images, images], axis=0), both), 2))
+
+    def _parameters(
+        self, images: tf.Tensor, seed: tf.Tensor, offset: int | tf.Tensor, total: int | tf.Tensor | None
+    ) -> dict[str, tf.Tensor]:
+        """Draws the parameters of the global batch and returns those of `images`."""
+        self._check_images(images)
+        batch, height, width, _ = images.shape
+        batch = tf.shape(images)[0] if batch is None else batch
+        total = batch if total is None else total
+        # One row an image and always the same columns, so that switching one operation off leaves the others' draws.
+        crop_columns = 2 * CROP_ATTEMPTS + 2
+        uniform = _stateless_uniform((total, crop_columns + 8), seed)
+        crop, others = uniform[:, :crop_columns], tf.unstack(uniform[:, crop_columns:], axis=1)
+        brightness, contrast, saturation, hue, order, flip, jitter, grayscale = others
+        parameters = {
+            "boxes": random_resized_crop_boxes(crop, height, width, self.crop_scale, self.crop_ratio),
+            "flip": flip < 0.5,
+            "brightness": _jitter_factor(brightness, self.brightness),
+            "contrast": _jitter_factor(contrast, self.contrast),
+            "saturation": _jitter_factor(saturation, self.saturation),
+            "hue": self.hue * (2.0 * hue - 1.0),
+            "order": tf.gather(JITTER_ORDERS, tf.cast(order * len(JITTER_ORDERS), tf.int32)),
+            "jitter": jitter < self.jitter_probability,
+            "grayscale": grayscale < self.grayscale_probability,
+        }
+        # Sliced only now: vectorised kernels may round the last elements of a shard differently from the whole batch.
+        return {name: _rows(values, offset, batch) for name, values in parameters.items()}
+
+    def _apply(self, images: tf.Tensor, parameters: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Applies parameters of leading dimension `batch`; work that the arguments switch off is not in the graph."""
+        size = self.image_size or images.shape[1]
+        views = resize_crops(images, parameters["boxes"], size, mirrored=parameters["flip"] if self.flip else None)
+        if self.jitter_probability and any((self.brightness, self.contrast, self.saturation, self.hue)):
+            jittered = color_jitter(
+                views, *(parameters[name] for name in ("brightness", "contrast", "saturation", "hue", "order"))
+            )
+            views = tf.where(_per_image(parameters["jitter"]), jittered, views)
+        if self.grayscale_probability:
+            views = random_grayscale(views, parameters["grayscale"])
+        return views
+
+    def _check_images(self, images: tf.Tensor) -> None:
+        if images.dtype != tf.uint8 or images.shape.rank != 4 or images.shape[-1] != 3 or None in images.shape[1:]:
+            raise ValueError(
+                "`images` must be uint8 of shape (batch, height, width, 3) with static height and width. "
+                f"Received: images.dtype={images.dtype.name}, images.shape={images.shape}"
+            )
+        if self.image_size is None and images.shape[1] != images.shape[2]:
+            raise ValueError(
+                "`image_size` must be given for images that are not square. "
+                f"Received: image_size=None, images.shape={images.shape}"
+            )
+
+
+def random_resized_crop_boxes(
+    uniform: tf.Tensor,
+    height: int,
+    width: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+) -> tf.Tensor:
+    """Returns the boxes of torchvision's `RandomResizedCrop`.
+
+    Ten boxes of random area and aspect ratio are drawn and the first that fits is taken; where none does, the largest
+    central box whose aspect ratio is within `ratio`.
+
+    Args:
+        uniform: float32 `(batch, 22)` uniform in [0, 1): ten areas, ten aspect ratios, and the position (y, x).
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        scale: Smallest and largest area, as fractions of the image's area.
+        ratio: Smallest and largest aspect ratio (width / height).
+
+    Returns:
+        int32 `(batch, 4)`: top, left, height and width of each box in pixels.
+    """
+    areas, log_ratios, position = tf.split(uniform, [CROP_ATTEMPTS, CROP_ATTEMPTS, 2], axis=1)
+    areas = height * width * _interpolate(areas, *scale)
+    ratios = tf.exp(_interpolate(log_ratios, *(math.log(limit) for limit in ratio)))
+    sizes = tf.stack([tf.round(tf.sqrt(areas / ratios)), tf.round(tf.sqrt(areas * ratios))], axis=-1)
+    room = tf.constant([height, width], tf.float32) - sizes
+    fits = tf.reduce_all((sizes > 0) & (room >= 0), axis=-1)
+    attempts = tf.concat([tf.floor(position[:, tf.newaxis] * (room + 1)), sizes], axis=-1)
+    # Earlier attempts score higher; the largest score is that of the first box that fits.
+    first = tf.argmax(tf.where(fits, tf.range(CROP_ATTEMPTS, 0, -1), 0), axis=1)
+    boxes = tf.gather(attempts, first, batch_dims=1)
+    fallback = tf.constant(_central_box(height, width, ratio), tf.float32)
+    return tf.cast(tf.where(tf.reduce_any(fits, axis=1, keepdims=True), boxes, fallback), tf.int32)
+
+
+def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
+    """Returns top, left, height and width of the largest central box whose aspect ratio is within `ratio`."""
+    box_height = min(height, round(width / ratio[0]))
+    box_width = min(width, round(height * ratio[1]))
+    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+
+
+def resize_crops(images: tf.Tensor, boxes: tf.Tensor, size: int, mirrored: tf.Tensor | None = None) -> tf.Tensor:
+    """Cuts one box out of each image and resizes it as Pillow's antialiased bicubic does, without rounding to 8 bits.
+
+    The horizontal pass comes first, as in every Pillow before 13, which starts with the vertical one where that is
+    cheaper. The order matters only where bicubic overshoots, because each pass saturates.
+
+    Args:
+        images: uint8 `(batch, height, width, channels)`.
+        boxes: int32 `(batch, 4)`: top, left, height and width in pixels.
+        size: Height and width of the result in pixels.
+        mirrored: Boolean `(batch,)`: which results are flipped horizontally. `None`: none of them.
+
+    Returns:
+        float32 `(batch, size, size, channels)` in [0, 1].
+    """
+    _, height, width, _ = images.shape
+    top, left, box_height, box_width = tf.unstack(tf.cast(boxes, tf.float32), axis=1)
+    rows = _resampling_weights(top, box_height, size, height)
+    columns = _resampling_weights(left, box_width, size, width, mirrored)
+    # In units of 1/255, which tensor cores represent exactly: an identity crop stays exact on every device.
+    pixels = tf.cast(images, tf.float32)
+    pixels = tf.einsum("bhwc,bxw->bhcx", pixels, columns)
+    pixels = tf.clip_by_value(pixels, 0.0, 255.0)
+    pixels = tf.einsum("byh,bhcx->byxc", rows, pixels)
+    return tf.clip_by_value(pixels / 255.0, 0.0, 1.0)
+
+
+def _resampling_weights(
+    start: tf.Tensor, length: tf.Tensor, output_size: int, input_size: int, mirrored: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Returns what each input pixel contributes to each output pixel along one axis.
+
+    Args:
+        start: float32 `(batch,)`: first pixel of the crop.
+        length: float32 `(batch,)`: pixels of the crop.
+        output_size: Pixels of the result.
+        input_size: Pixels of the image.
+        mirrored: Boolean `(batch,)`: which results run backwards.
+
+    Returns:
+        float32 `(batch, output_size, input_size)`; each row sums to 1 and is 0 outside the crop.
+    """
+    start, length = start[:, tf.newaxis], length[:, tf.newaxis]
+    step = length / output_size
+    outputs = tf.range(output_size, dtype=tf.float32)[tf.newaxis]
+    if mirrored is not None:
+        outputs = tf.where(mirrored[:, tf.newaxis], output_size - 1 - outputs, outputs)
+    centers = start + (outputs + 0.5) * step
+    inputs = tf.range(input_size, dtype=tf.float32)[tf.newaxis] + 0.5
+    distances = tf.abs(inputs[:, tf.newaxis] - centers[..., tf.newaxis]) / tf.maximum(step, 1.0)[..., tf.newaxis]
+    inside = tf.cast((inputs > start) & (inputs < start + length), tf.float32)
+    weights = _bicubic(distances) * inside[:, tf.newaxis]
+    return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
+
+
+def _bicubic(distances: tf.Tensor) -> tf.Tensor:
+    """Keys' cubic convolution kernel with a = -0.5, for distances >= 0 in pixels."""
+    # Both pieces are 0 at 1, and the outer one at 2, so clipping their arguments selects between them.
+    inner = tf.minimum(distances, 1.0)
+    outer = tf.clip_by_value(distances, 1.0, 2.0)
+    return (1.5 * inner - 2.5) * inner * inner + 1.0 - 0.5 * (((outer - 5.0) * outer + 8.0) * outer - 4.0)
+
+
+def color_jitter(
+    images: tf.Tensor,
+    brightness: tf.Tensor,
+    contrast: tf.Tensor,
+    saturation: tf.Tensor,
+    hue: tf.Tensor,
+    order: tf.Tensor,
+) -> tf.Tensor:
+    """Changes brightness, contrast, saturation and hue of each image, in an order of its own.
+
+    The operations are torchvision's; each one clips its result to [0, 1].
+
+    Args:
+        images: float32 `(batch, height, width, 3)` in [0, 1].
+        brightness: float32 `(batch,)`: factor; 1 changes nothing.
+        contrast: float32 `(batch,)`: factor.
+        saturation: float32 `(batch,)`: factor.
+        hue: float32 `(batch,)`: shift in turns, in [-0.5, 0.5]; 0 changes nothing.
+        order: int32 `(batch, 4)`: permutations of `BRIGHTNESS`, `CONTRAST`, `SATURATION`, `HUE`, first to last.
+
+    Returns:
+        float32, shaped like `images`, in [0, 1].
+    """
+    factors = tf.stack([brightness, contrast, saturation, tf.ones_like(hue)], axis=1)
+    factors = tf.gather(factors, order, batch_dims=1)
+    hue_position = tf.argmax(tf.cast(order == HUE, tf.int32), axis=1, output_type=tf.int32)
+    # Hue is by far the dearest, so all images take it at once; what an image's order puts after it waits until then.
+    for k in range(3):
+        images = _blend(images, tf.where(k < hue_position, factors[:, k], 1.0), order[:, k])
+    images = _shift_hue(images, hue)
+    for k in range(1, 4):
+        images = _blend(images, tf.where(k > hue_position, factors[:, k], 1.0), order[:, k])
+    return images
+
+
+def _blend(images: tf.Tensor, factor: tf.Tensor, operation: tf.Tensor) -> tf.Tensor:
+    """Moves images away from black, their mean grey, or their greyscale; a factor of 1 leaves them as they are."""
+    gray = _grayscale(images)
+    mean = tf.reduce_mean(gray, axis=(1, 2), keepdims=True)
+    base = tf.where(_per_image(operation == SATURATION), gray, tf.where(_per_image(operation == CONTRAST), mean, 0.0))
+    factor = _per_image(factor)
+    return tf.clip_by_value(factor * images + (1.0 - factor) * base, 0.0, 1.0)
+
+
+def _shift_hue(images: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    hue, saturation_value = tf.split(tf.image.rgb_to_hsv(images), [1, 2], axis=-1)
+    hue += _per_image(shift)
+    hue -= tf.floor(hue)
+    return tf.image.hsv_to_rgb(tf.concat([hue, saturation_value], axis=-1))
+
+
+def random_grayscale(images: tf.Tensor, selected: tf.Tensor) -> tf.Tensor:
+    """Makes the selected images grey.
+
+    Args:
+        images: float32 `(batch, height, width, 3)` in [0, 1].
+        selected: Boolean `(batch,)`.
+
+    Returns:
+        float32, shaped like `images`, with three equal channels where selected.
+    """
+    return tf.where(_per_image(selected), _grayscale(images), images)
+
+
+def _grayscale(images: tf.Tensor) -> tf.Tensor:
+    # Not a matrix product, which GPUs would round to TensorFloat-32, nor a reduction over 3 elements, slow on CPUs.
+    red, green, blue = tf.split(images, 3, axis=-1)
+    return GRAYSCALE_WEIGHTS[0] * red + GRAYSCALE_WEIGHTS[1] * green + GRAYSCALE_WEIGHTS[2] * blue
+
+
+def _stateless_uniform(shape: tuple[int | tf.Tensor, ...], seed: tf.Tensor) -> tf.Tensor:
+    """Returns float32 uniform in [0, 1), the same numbers with and without XLA."""
+    # XLA makes other floats of the same random bits than TensorFlow does, so the floats are made here.
+    bits = tf.random.stateless_uniform(shape, seed, minval=None, maxval=None, dtype=tf.int32, alg="philox")
+    return tf.cast(tf.bitwise.bitwise_and(bits, 2**23 - 1), tf.float32) * 2.0**-23
+
+
+def _interpolate(uniform: tf.Tensor, lower: float, upper: float) -> tf.Tensor:
+    return lower + (upper - lower) * uniform
+
+
+def _jitter_factor(uniform: tf.Tensor, strength: float) -> tf.Tensor:
+    return _interpolate(uniform, max(0.0, 1.0 - strength), 1.0 + strength)
+
+
+def _rows(values: tf.Tensor, offset: int | tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:
+    """Returns `values[offset : offset + count]`, of static shape even where `offset` is a tensor."""
+    rest = values.shape[1:]
+    return tf.slice(values, [offset] + [0] * len(rest), [count, *rest])
+
+
+def _per_image(values: tf.Tensor) -> tf.Tensor:
+    return values[:, tf.newaxis, tf.newaxis, tf.newaxis]
+
+
+def _check_range(name: str, limits: tuple[float, float], upper: float) -> None:
+    is_pair = isinstance(limits, (tuple, list)) and len(limits) == 2
+    if not is_pair or not 0 < limits[0] <= limits[1] <= upper or math.isinf(limits[1]):
+        bound = "" if math.isinf(upper) else f", at most {upper:g}"
+        raise ValueError(f"`{name}` must be two positive numbers in ascending order{bound}. Received: {name}={limits}")
+
+
+def _check_between(name: str, value: float, upper: float) -> None:
+    if not 0 <= value <= upper or math.isinf(value):
+        bound = "at least 0" if math.isinf(upper) else f"between 0 and {upper:g}"
+        raise ValueError(f"`{name}` must be {bound}. Received: {name}={value}")

@@ -1,0 +1,124 @@
+"""A folder of image files."""
+
+import logging
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from acl_tf.data.image_set import ImageSet, as_rgb
+from acl_tf.errors import DataError
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+logger = logging.getLogger(__name__)
+
+
+def load_folder(
+    path: Path, image_size: int | None = None, limit: int | None = None, skip_bad_images: bool = False
+) -> ImageSet:
+    """Loads a folder of images into memory, in alphabetical order.
+
+    Sub-folders with images are classes; images directly in the folder are unlabelled.
+
+    Args:
+        path: Of the folder.
+        image_size: Height and width to resize to; None: all images must have one size.
+        limit: Take the first so many.
+        skip_bad_images: Leave out unreadable images and report them, instead of stopping at the first.
+
+    Raises:
+        DataError: If there is no image, if one is unreadable, if sizes differ, or if memory does not hold them.
+    """
+    files, labels, classes = _list(path)
+    files, labels = files[:limit], labels[:limit]
+    _check_memory(files, image_size, path)
+    with ThreadPoolExecutor() as pool:
+        decoded = list(pool.map(lambda file: _decode(file, image_size, skip_bad_images), files))
+    kept = [number for number, image in enumerate(decoded) if image is not None]
+    if len(kept) < len(files):
+        logger.warning("Left out %d of %d images of %s that cannot be read.", len(files) - len(kept), len(files), path)
+    if not kept:
+        raise DataError(f"None of the {len(files)} images of {path} can be read.")
+    images = [decoded[number] for number in kept]
+    _check_sizes([files[number] for number in kept], images)
+    return ImageSet(
+        images=as_rgb(np.stack(images), str(path)),
+        labels=np.array([labels[number] for number in kept], np.int64) if classes else None,
+        classes=classes,
+        name=path.resolve().name,
+        split="all",
+    )
+
+
+def _list(path: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
+    """Returns image files, their labels (0 where there are no classes), and the classes."""
+    by_class = {
+        folder.name: files for folder in sorted(path.iterdir()) if folder.is_dir() and (files := _images(folder))
+    }
+    flat = _images(path)
+    if flat and by_class:
+        raise DataError(
+            f"{path} holds images both directly and in class sub-folders. "
+            f"Received: {flat[0].name} beside the folder {next(iter(by_class))}"
+        )
+    if not flat and not by_class:
+        raise DataError(
+            f"There is no image in {path} or its sub-folders; files must end in {', '.join(SUFFIXES)}. "
+            f"Received: {sum(1 for _ in path.iterdir())} other entries"
+        )
+    if flat:
+        return flat, [0] * len(flat), ()
+    pairs = [(file, label) for label, files in enumerate(by_class.values()) for file in files]
+    return [file for file, _ in pairs], [label for _, label in pairs], tuple(by_class)
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def _decode(file: Path, image_size: int | None, skip_bad_images: bool) -> np.ndarray | None:
+    try:
+        with Image.open(file) as image:
+            upright = ImageOps.exif_transpose(image).convert("RGB")
+            if image_size:
+                upright = upright.resize((image_size, image_size), Image.Resampling.BICUBIC)
+            return np.asarray(upright)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if skip_bad_images:
+            logger.warning("Cannot read the image %s: %s", file, error)
+            return None
+        raise DataError(
+            f"Cannot read the image {file}: {error}. Repair or remove it, or go on without it by --skip-bad-images."
+        ) from error
+
+
+def _check_sizes(files: Sequence[Path], images: Sequence[np.ndarray]) -> None:
+    for file, image in zip(files, images, strict=True):
+        if image.shape != images[0].shape:
+            raise DataError(
+                f"The images have different sizes; resize them all with --set data.image_size=32, for example. "
+                f"Received: {_size(images[0])} in {files[0].name}, {_size(image)} in {file.name}"
+            )
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"
+
+
+def _check_memory(files: Sequence[Path], image_size: int | None, path: Path) -> None:
+    """Fails before the machine starts to swap; the first image stands for all where they are not resized."""
+    first = next((image for file in files if (image := _decode(file, image_size, skip_bad_images=True)) is not None), None)
+    if first is None or not hasattr(os, "sysconf"):
+        return
+    needed = 2 * len(files) * first.nbytes  # the decoded list and the stacked array
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > available:
+        raise DataError(
+            f"{len(files)} images of {_size(first)} need {needed / 2**30:.1f} GiB of memory; "
+            "lower data.image_size or data.limit, or prepare them as a TFDS data set of smaller images. "
+            f"Received: {available / 2**30:.1f} GiB free"
+        )

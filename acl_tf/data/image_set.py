@@ -1,0 +1,70 @@
+"""Images in memory: what every source yields."""
+
+import zlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from acl_tf.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images, and their labels where there are any.
+
+    Attributes:
+        images: uint8, of shape `(n, height, width, 3)`.
+        labels: int64, of shape `(n,)`, or None.
+        classes: Names of the classes, in the order of the labels; empty where there are no labels.
+        name: Of the data set, as records name it.
+        split: Of the data set.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    classes: tuple[str, ...]
+    name: str
+    split: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    def first(self, limit: int | None) -> "ImageSet":
+        """Returns the first `limit` images in stored order, or all."""
+        labels = None if self.labels is None else self.labels[:limit]
+        return replace(self, images=self.images[:limit], labels=labels)
+
+    def fingerprint(self) -> dict[str, int]:
+        """Returns what tells this set from another: a resumed run must see the same images in the same order."""
+        return {"images": len(self), "crc32": zlib.crc32(np.ascontiguousarray(self.images))}
+
+
+def as_rgb(images: np.ndarray, origin: str) -> np.ndarray:
+    """Checks images, and repeats a single grey channel three times.
+
+    Args:
+        images: What a source read.
+        origin: Names the source in errors.
+
+    Returns:
+        uint8 array of shape `(n, height, width, 3)`.
+
+    Raises:
+        DataError: If dtype or shape are others, or if there is no image.
+    """
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise DataError(
+            f"Images of {origin} must be uint8, of shape (n, height, width, 3) or (n, height, width, 1). "
+            f"Received: {images.dtype} of shape {images.shape}"
+        )
+    if not len(images):
+        raise DataError(f"There is no image in {origin}.")
+    return np.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images

@@ -1,0 +1,42 @@
+"""Errors that a user can act on: one line that says what was wrong, what was received and what to do."""
+
+
+class AclTfError(Exception):
+    """A failure that is not a bug in acl-tf; the command line prints it as one line and exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(AclTfError):
+    """A wrong flag, name or configuration; the command line exits with 2."""
+
+    exit_code = 2
+
+
+class DataError(AclTfError):
+    """Images that are missing, unreadable or of the wrong form."""
+
+
+class CheckpointError(AclTfError):
+    """A checkpoint that cannot be written, read or continued from."""
+
+
+class ModelFolderError(AclTfError):
+    """A model folder that is missing, incomplete or changed since it was written."""
+
+
+class Interrupted(AclTfError):
+    """The user, or the system, asked for an end; everything is kept.
+
+    Args:
+        message: How to go on.
+        signal_number: Of the signal that came; the exit code is 128 more.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+class NonFiniteError(AclTfError):
+    """A training step whose loss or gradient is NaN or infinite."""

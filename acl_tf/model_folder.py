@@ -1,0 +1,242 @@
+"""The model folder: what a run leaves behind, and what a Hub repository holds."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from acl_tf.errors import ModelFolderError
+from acl_tf.files import folder_atomically, sha256, write_atomically
+from acl_tf.models.branch import Branch
+from acl_tf.models.encoder import Encoder
+from acl_tf.models.heads import ProjectionHead
+from acl_tf.models.paired_model import PairedModel, extract_branch
+from acl_tf.versions import versions
+
+CONFIG = "config.json"
+MODEL = "model.keras"
+PAIRED = "paired.safetensors"
+RECORDS = "records.jsonl"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a model folder is made of.
+
+    Attributes:
+        encoder: With both branches.
+        branch: The one to publish.
+        recipe: How it came about: the run's configuration, or where it was imported from.
+        projection_head: Where there is one; kept for further pre-training.
+        classifier: A dense layer on the features, where there is one: then the folder is a classifier's.
+        classes: Names of the classes of a classifier.
+    """
+
+    encoder: Encoder
+    branch: Branch
+    recipe: Mapping[str, Any]
+    projection_head: ProjectionHead | None = None
+    classifier: keras.layers.Dense | None = None
+    classes: tuple[str, ...] = ()
+
+
+def write_model_folder(path: Path, trained: TrainedModel) -> None:
+    """Writes a model folder, whole or not at all; it takes the place of one that is there.
+
+    Args:
+        path: Of the folder.
+        trained: What goes into it.
+    """
+    with folder_atomically(path) as folder:
+        published_model(trained).save(folder / MODEL)
+        _save_weights(folder / PAIRED, trained)
+        (folder / CONFIG).write_text(json.dumps(_config(trained), indent=2) + "\n", encoding="utf-8")
+        write_manifest(folder)
+
+
+def published_model(trained: TrainedModel) -> keras.Model:
+    """Returns the plain Keras model of the published branch: features of an encoder, logits of a classifier."""
+    encoder = extract_branch(trained.encoder, trained.branch, name=f"{trained.encoder.arch}_{trained.branch}".replace("-", "_"))
+    if trained.classifier is None:
+        return encoder
+    layer = keras.layers.Dense(trained.classifier.units, dtype="float32", name="fc")
+    classifier = keras.Model(encoder.input, layer(encoder.output), name=f"{encoder.name}_classifier")
+    layer.set_weights(trained.classifier.get_weights())
+    return classifier
+
+
+def write_manifest(folder: Path) -> None:
+    """Writes `manifest.json`: SHA-256 and size of every other file."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST)
+    entries = {
+        file.relative_to(folder).as_posix(): {"sha256": sha256(file), "size": file.stat().st_size} for file in files
+    }
+    write_atomically(folder / MANIFEST, json.dumps({"files": entries}, indent=2) + "\n")
+
+
+def find_model_folder(path: str | Path) -> Path:
+    """Returns the model folder that a run folder or a model folder is or holds.
+
+    Raises:
+        ModelFolderError: If there is none.
+    """
+    folder = Path(path).expanduser()
+    for candidate in (folder, folder / "model"):
+        if (candidate / MANIFEST).is_file():
+            return candidate
+    if (folder / "checkpoints").is_dir():
+        raise ModelFolderError(f"The run {folder} has no model yet: finish it by acl-tf pretrain --resume --output {folder}")
+    raise ModelFolderError(f"No model folder and no run. Received: {str(path)!r}")
+
+
+def verify(folder: Path) -> None:
+    """Compares every file with the manifest.
+
+    Raises:
+        ModelFolderError: If a file is missing, changed, or not in the manifest.
+    """
+    try:
+        entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise ModelFolderError(f"{folder / MANIFEST} is damaged: {error}") from error
+    present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
+    for name in sorted(present ^ set(entries)):
+        state = "is missing" if name in entries else "is not in the manifest"
+        raise ModelFolderError(f"{folder / name} {state}; the folder is not as acl-tf wrote it.")
+    for name, entry in entries.items():
+        file = folder / name
+        if file.stat().st_size != entry["size"] or sha256(file) != entry["sha256"]:
+            raise ModelFolderError(f"{file} has changed since it was written: its SHA-256 is not the manifest's.")
+
+
+def load_model(path: str | Path) -> keras.Model:
+    """Loads the published model; see `acl_tf.load`."""
+    if Path(path).suffix == ".keras":
+        return _load_keras(Path(path))
+    folder = find_model_folder(path)
+    verify(folder)
+    model = _load_keras(folder / MODEL)
+    model.config = read_config(folder)
+    model.records = read_records(folder)
+    return model
+
+
+def load_encoder(path: str | Path) -> Encoder:
+    """Loads the encoder with both branches, for further training.
+
+    Args:
+        path: Of a run or model folder.
+
+    Raises:
+        ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.
+    """
+    folder = find_model_folder(path)
+    verify(folder)
+    config = read_config(folder)
+    encoder = Encoder(
+        config["arch"],
+        width=config["width"],
+        stem=config["stem"],
+        image_shape=config["input_shape"],
+        batch_norm=config["batch_norm"],
+        mean=config["mean"],
+        std=config["std"],
+    )
+    _load_weights(folder / PAIRED, "encoder", encoder)
+    return encoder
+
+
+def load_projection_head(path: str | Path) -> ProjectionHead | None:
+    """Loads the projection head, or None where the folder has none; raises as `load_encoder`."""
+    folder = find_model_folder(path)
+    verify(folder)
+    config = read_config(folder)
+    if config["projection_head"] is None:
+        return None
+    head = ProjectionHead(**config["projection_head"], batch_norm=config["batch_norm"])
+    _load_weights(folder / PAIRED, "projection_head", head)
+    return head
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Returns `config.json` of a model folder."""
+    return json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+
+
+def read_records(folder: Path) -> list[dict[str, Any]]:
+    """Returns the evaluation records of a model folder; none where it was not evaluated yet."""
+    file = folder / RECORDS
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+
+def _config(trained: TrainedModel) -> dict[str, Any]:
+    encoder, head = trained.encoder, trained.projection_head
+    return {
+        "kind": "encoder" if trained.classifier is None else "classifier",
+        "arch": encoder.arch,
+        "width": encoder.width,
+        "stem": encoder.stem,
+        "input_shape": list(encoder.image_shape),
+        "features": encoder.feature_dim,
+        "classes": list(trained.classes) if trained.classifier is not None else None,
+        "branch": str(trained.branch),
+        "batch_norm": encoder.batch_norm,
+        "projection_head": {"input_dim": head.input_dim, "blocks": head.blocks} if head else None,
+        "mean": list(encoder.mean),
+        "std": list(encoder.std),
+        "recipe": dict(trained.recipe),
+        "versions": versions(),
+    }
+
+
+def _save_weights(path: Path, trained: TrainedModel) -> None:
+    parts = {"encoder": trained.encoder, "projection_head": trained.projection_head}
+    arrays = {}
+    for part, model in parts.items():
+        arrays |= {f"{part}/{name}": variable.numpy() for name, variable in _named_weights(model).items()}
+    if trained.classifier is not None:
+        kernel, bias = trained.classifier.get_weights()
+        arrays |= {"classifier/fc/kernel": kernel, "classifier/fc/bias": bias}
+    # safetensors writes other memory layouts wrong, without a word.
+    contiguous = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    path.write_bytes(safetensors.numpy.save(contiguous, metadata={"format": "acl_tf"}))
+
+
+def _named_weights(model: PairedModel | None) -> dict[str, keras.Variable]:
+    """Returns the weights by `layer/…/variable`; input normalisation is part of the configuration."""
+    layers = model.standard_graph.layers if model is not None else []
+    return {
+        variable.path: variable
+        for layer in layers
+        if not isinstance(layer, keras.layers.Normalization)
+        for variable in layer.weights
+    }
+
+
+def _load_weights(path: Path, part: str, model: PairedModel) -> None:
+    variables = _named_weights(model)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = {name.removeprefix(f"{part}/") for name in file.keys() if name.startswith(f"{part}/")}
+            if names != set(variables):
+                odd = sorted(names ^ set(variables))
+                raise ModelFolderError(f"{path} does not match config.json. Received: {', '.join(odd[:5])}")
+            for name, variable in variables.items():
+                variable.assign(file.get_tensor(f"{part}/{name}"))
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise ModelFolderError(f"{path} cannot be read: {error}") from error
+
+
+def _load_keras(path: Path) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelFolderError(f"{path} is not a Keras model of built-in layers: {reason}") from error

@@ -1,0 +1,51 @@
+"""The layers that backbones are built from, as functions of symbolic tensors."""
+
+from collections.abc import Callable
+
+import keras
+
+# Makes the normalisation layer of that name and returns what calls it. A backbone asks for one wherever it
+# normalises, so paired, single and built-in batch normalisation are one argument.
+NormFactory = Callable[[str], Callable[[keras.KerasTensor], keras.KerasTensor]]
+
+
+def conv2d(
+    x: keras.KerasTensor, filters: int, kernel_size: int, name: str, stride: int = 1, dtype: str | None = None
+) -> keras.KerasTensor:
+    """Convolves without bias, padded by `kernel_size // 2` on every side.
+
+    Keras' `padding="same"` pads only below and to the right where the stride is 2, which is not the published
+    network.
+    """
+    padding = "same"
+    if stride > 1 and kernel_size > 1:
+        x = keras.layers.ZeroPadding2D(kernel_size // 2, dtype=dtype, name=f"{name}_pad")(x)
+        padding = "valid"
+    return keras.layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=stride,
+        padding=padding,
+        use_bias=False,
+        kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        dtype=dtype,
+        name=name,
+    )(x)
+
+
+def relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
+    """Rectifies."""
+    return keras.layers.ReLU(name=name)(x)
+
+
+def stem_dtype() -> str:
+    """Returns the dtype of input, normalisation and first convolution, which mixed precision leaves alone.
+
+    bfloat16 has 8 bits of mantissa: it would round a perturbation of 8/255 by 7 % of itself.
+    """
+    return keras.config.dtype_policy().variable_dtype
+
+
+def scaled(filters: int, width: float) -> int:
+    """Returns the number of filters at a width multiplier, at least 1."""
+    return max(1, round(filters * width))

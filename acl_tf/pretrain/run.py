@@ -1,0 +1,159 @@
+"""From a configuration to a run folder: what `acl-tf pretrain` does."""
+
+import logging
+from pathlib import Path
+
+import keras
+
+from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.config import ModelConfig, OptimizerConfig, PretrainConfig
+from acl_tf.data import sources
+from acl_tf.data.augment import Augmentation
+from acl_tf.data.batches import batches, steps_per_epoch
+from acl_tf.data.image_set import ImageSet
+from acl_tf.errors import UsageError
+from acl_tf.model_folder import TrainedModel, write_model_folder
+from acl_tf.models.encoder import Encoder
+from acl_tf.models.heads import ProjectionHead
+from acl_tf.pretrain import OBJECTIVES
+from acl_tf.pretrain.base import ContrastiveObjective
+from acl_tf.training import OPTIMIZERS
+from acl_tf.training.checkpoints import Checkpoints
+from acl_tf.training.interruption import Interruption
+from acl_tf.training.loop import Loop
+from acl_tf.training.metrics_log import MetricsLog
+from acl_tf.training.progress import TrainingProgress
+from acl_tf.training.run_folder import RunFolder
+from acl_tf.training.schedules import WarmupCosine
+
+logger = logging.getLogger(__name__)
+
+
+def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> Path:
+    """Pre-trains an encoder and leaves a run folder.
+
+    Args:
+        config: Of the run.
+        output: The run folder.
+        resume: Whether a run that is there goes on; where there is none, it starts.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        AclTfError: If anything about the configuration, the images or the folder is wrong, or if training fails.
+    """
+    folder = RunFolder(output)
+    with Interruption() as interruption, folder.session(config, resume):
+        keras.config.set_dtype_policy(config.training.precision)
+        keras.utils.set_random_seed(config.training.seed)
+        images = sources.load(config.data)
+        logger.info("%d images of %s, %s", len(images), images.name, images.split)
+        per_epoch = _steps_per_epoch(images, config)
+        objective = build_objective(config, images.image_shape)
+        total = config.training.epochs * per_epoch
+        objective.compile(optimizer=build_optimizer(config.optimizer, config.training.epochs, per_epoch))
+        objective.optimizer.build(objective.trainable_variables)
+        checkpoints = Checkpoints(
+            folder.checkpoints,
+            config.training.keep_checkpoints,
+            about={"architecture": _architecture(config.model), "data set": images.fingerprint()},
+            model=objective,
+            optimizer=objective.optimizer,
+        )
+        first = checkpoints.restore()
+        if first:
+            logger.info("Going on after step %d of %d", first, total)
+        log = MetricsLog(output, first)
+        with TrainingProgress(first, total, per_epoch) as progress:
+            loop = Loop(objective, config.training, per_epoch, checkpoints, log, progress, interruption)
+            loop.run(batches(images.images, config.training.batch_size, config.training.seed, first, total), first)
+        log.close()
+        trained = TrainedModel(
+            encoder=objective.encoder,
+            projection_head=objective.projection_head,
+            branch=objective.default_branch,
+            recipe=config.model_dump(mode="json"),
+        )
+        write_model_folder(folder.model, trained)
+    return folder.model
+
+
+def build_objective(config: PretrainConfig, image_shape: tuple[int, int, int]) -> ContrastiveObjective:
+    """Builds encoder, projection head, augmentation and attack, and the objective that joins them.
+
+    Args:
+        config: Of the run.
+        image_shape: Height, width and channels of the images.
+
+    Raises:
+        UsageError: If the images are not square and the configuration names no size.
+    """
+    height, width, channels = image_shape
+    if height != width and config.data.image_size is None:
+        raise UsageError(
+            f"Encoders take square images; set their size by --set data.image_size={min(height, width)}. "
+            f"Received: {width}x{height}"
+        )
+    size = config.data.image_size or height
+    encoder = Encoder(
+        config.model.arch,
+        width=config.model.width,
+        stem=config.model.stem,
+        image_shape=(size, size, channels),
+        batch_norm=config.model.batch_norm,
+    )
+    head = ProjectionHead(
+        encoder.feature_dim, blocks=config.model.projection_blocks, batch_norm=config.model.batch_norm
+    )
+    alpha = {"alpha": config.objective.alpha} if config.objective.variant == "ds" else {}
+    return OBJECTIVES[config.objective.variant](
+        encoder,
+        head,
+        augmentation=Augmentation(image_size=size, **config.augmentation.model_dump()),
+        attack=LinfPGD(config.attack.epsilon, config.attack.step_size, config.attack.steps),
+        temperature=config.objective.temperature,
+        seed=config.training.seed,
+        **alpha,
+    )
+
+
+def build_optimizer(config: OptimizerConfig, epochs: int, per_epoch: int) -> keras.optimizers.Optimizer:
+    """Builds the optimiser with per-step warm-up and cosine.
+
+    Args:
+        config: Of the optimiser.
+        epochs: Length of the run.
+        per_epoch: Steps in an epoch.
+    """
+    warmup = min(10.0, 0.1 * epochs) if config.warmup_epochs is None else config.warmup_epochs
+    if warmup >= epochs:
+        raise UsageError(f"optimizer.warmup_epochs must be less than the {epochs} epochs. Received: {warmup}")
+    schedule = WarmupCosine(
+        config.learning_rate,
+        total_steps=epochs * per_epoch,
+        warmup_steps=round(warmup * per_epoch),
+        floor=config.final_learning_rate,
+    )
+    settings = {
+        "lars": {
+            "momentum": config.momentum,
+            "trust_coefficient": config.trust_coefficient,
+            "exclude": config.exclude,
+        },
+        "sgd": {"momentum": config.momentum},
+    }.get(config.name, {})
+    return OPTIMIZERS[config.name](schedule, weight_decay=config.weight_decay, **settings)
+
+
+def _steps_per_epoch(images: ImageSet, config: PretrainConfig) -> int:
+    if config.training.batch_size > len(images):
+        raise UsageError(
+            f"The batch size must not exceed the number of images, {len(images)}; lower --batch-size. "
+            f"Received: {config.training.batch_size}"
+        )
+    return steps_per_epoch(len(images), config.training.batch_size)
+
+
+def _architecture(model: ModelConfig) -> dict[str, object]:
+    return model.model_dump(mode="json")

@@ -1,0 +1,37 @@
+"""Random numbers that depend on a seed and on the place of an image in the global batch, and on nothing else."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from acl_tf.training.distribution import place_in_global_batch
+
+
+def step_seed(seed: int, step: tf.Tensor | int) -> tf.Tensor:
+    """Returns the seed of a training step: an int32 tensor of shape `(2,)` for `tf.random.stateless_*`."""
+    return fold_in(tf.constant([seed, 0], tf.int32), step)
+
+
+def fold_in(seed: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
+    """Returns a seed that is independent of `seed` and of what other numbers give."""
+    return tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int32))
+
+
+def uniform_rows(
+    shape: Sequence[int | None], seed: tf.Tensor, low: float, high: float, dtype: tf.DType = tf.float32
+) -> tf.Tensor:
+    """Draws this replica's rows of a uniform draw for the global batch.
+
+    Args:
+        shape: `(local batch, …)`.
+        seed: int32 tensor of shape `(2,)`.
+        low: Lower bound.
+        high: Upper bound.
+        dtype: Of the result.
+
+    Returns:
+        Tensor of that shape; the replicas' rows together are what one replica would draw for the whole batch.
+    """
+    offset, total = place_in_global_batch(shape[0])
+    draw = tf.random.stateless_uniform(tf.concat([[total], shape[1:]], axis=0), seed, low, high, dtype)
+    return tf.reshape(draw[offset : offset + shape[0]], shape)

@@ -1,0 +1,108 @@
+"""The training loop: steps, measurements, checkpoints, and what ends a run early."""
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from acl_tf.config import TrainingConfig
+from acl_tf.errors import Interrupted, NonFiniteError
+from acl_tf.training.checkpoints import Checkpoints
+from acl_tf.training.interruption import Interruption
+from acl_tf.training.metrics_log import MetricsLog
+from acl_tf.training.progress import TrainingProgress
+
+
+@dataclass
+class Loop:
+    """Runs a model's `train_step` over batches.
+
+    `keras.Model.fit` would do on one device, but cannot go on in mid-epoch, and breaks under several workers
+    (keras#20585); the step itself is the model's, so that `fit` takes the same one.
+
+    Attributes:
+        model: Compiled.
+        training: How often to log and to save.
+        steps_per_epoch: To name the epoch of a step.
+        checkpoints: Where the state goes.
+        log: Where measurements go.
+        progress: What the user sees.
+        interruption: Whether the user wants an end.
+    """
+
+    model: keras.Model
+    training: TrainingConfig
+    steps_per_epoch: int
+    checkpoints: Checkpoints
+    log: MetricsLog
+    progress: TrainingProgress
+    interruption: Interruption
+
+    def run(self, batches: Iterable[np.ndarray], first_step: int) -> None:
+        """Takes one step for each batch.
+
+        Args:
+            batches: Of the steps from `first_step` on.
+            first_step: How many steps the model has taken.
+
+        Raises:
+            NonFiniteError: If loss, gradient or a weight is NaN or infinite; the last good checkpoint is kept.
+            Interrupted: If a signal asked for an end; the state is saved.
+        """
+        train_step = tf.function(self.model.train_step)
+        begin, begin_step = time.perf_counter(), first_step
+        for step, batch in enumerate(batches, first_step + 1):
+            rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)
+            values = {name: float(value) for name, value in train_step(tf.convert_to_tensor(batch)).items()}
+            self._check_finite(step, values)
+            self.progress.advance(step)
+            if step == first_step + 1:  # tracing the step took most of the first one's time
+                begin, begin_step = time.perf_counter(), step
+            epoch_end = step % self.steps_per_epoch == 0
+            if epoch_end or step % self.training.log_steps == 0:
+                seconds = time.perf_counter() - begin
+                values["learning_rate"] = float(rate)
+                values["images_per_second"] = (step - begin_step) * len(batch) / seconds if step > begin_step else 0.0
+                self.log.write(step, (step - 1) // self.steps_per_epoch + 1, values)
+                self.progress.report(step, values)
+                self.model.reset_metrics()
+                begin, begin_step = time.perf_counter(), step
+            if epoch_end or step % self.training.checkpoint_steps == 0:
+                self._save(step)
+            if self.interruption.signal:
+                self._stop(step)
+
+    def _check_finite(self, step: int, values: dict[str, float]) -> None:
+        # In float16 an overflowing gradient is expected: the optimiser leaves the step out and scales down.
+        names = ["loss"] if self.training.precision == "mixed_float16" else ["loss", "gradient_norm"]
+        for name in names:
+            if not math.isfinite(values[name]):
+                self._fail(step, f"The {name.replace('_', ' ')} is {values[name]}")
+
+    def _save(self, step: int) -> None:
+        for variable in self.model.trainable_variables:
+            if not tf.reduce_all(tf.math.is_finite(variable)):
+                self._fail(step, f"The weight {variable.path} is not finite")
+        self.checkpoints.save(step)
+
+    def _fail(self, step: int, what: str) -> None:
+        kept = self.checkpoints.paths()
+        epoch = (step - 1) // self.steps_per_epoch + 1
+        raise NonFiniteError(
+            f"{what} at step {step} (epoch {epoch}). "
+            f"{f'The last good checkpoint is {kept[-1]}' if kept else 'There is no checkpoint yet'}; "
+            "try a lower optimizer.learning_rate."
+        )
+
+    def _stop(self, step: int) -> None:
+        assert self.interruption.signal is not None
+        path = self.checkpoints.save(step)
+        raise Interrupted(
+            f"Interrupted by {self.interruption.signal.name} after step {step}, saved as {path}. "
+            "Go on by the same command with --resume.",
+            self.interruption.signal,
+        )

@@ -1,0 +1,70 @@
+"""Progress of a training on the terminal: a bar, or lines where there is no terminal."""
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """Shows how far a training is, how fast it is and how long it will take, on stderr.
+
+    Args:
+        first_step: Where the training begins; more than 0 where it is resumed.
+        total_steps: Where it ends.
+        steps_per_epoch: To name the epoch.
+    """
+
+    def __init__(self, first_step: int, total_steps: int, steps_per_epoch: int) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.first_step = first_step
+        self.total_steps = total_steps
+        self.steps_per_epoch = steps_per_epoch
+        self.epochs = total_steps // steps_per_epoch
+        self.begin = time.monotonic()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[measured]}"),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=total_steps, completed=first_step, measured="tracing the step …")
+
+    def __enter__(self) -> "TrainingProgress":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def advance(self, step: int) -> None:
+        """Notes that `step` steps are done."""
+        epoch = (step - 1) // self.steps_per_epoch + 1
+        self.bar.update(self.task, completed=step, description=f"epoch {epoch}/{self.epochs}")
+
+    def report(self, step: int, values: Mapping[str, float]) -> None:
+        """Shows what was measured since the last report."""
+        measured = f"loss {values['loss']:.4f}  {values['images_per_second']:.1f} images/s"
+        self.bar.update(self.task, measured=measured)
+        if not self.console.is_terminal:
+            seconds = (time.monotonic() - self.begin) / (step - self.first_step) * (self.total_steps - step)
+            epoch = (step - 1) // self.steps_per_epoch + 1
+            self.console.print(
+                f"step {step}/{self.total_steps}  epoch {epoch}/{self.epochs}  {measured}  {_clock(seconds)} left",
+                soft_wrap=True,
+            )
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,141 @@
+"""The run folder: configuration, records of how it ran, checkpoints, model."""
+
+import contextlib
+import datetime
+import fcntl
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from acl_tf.config import AnyConfig, build, differences, to_yaml
+from acl_tf.errors import UsageError
+from acl_tf.files import write_atomically
+from acl_tf.versions import versions
+
+# What may differ when a run goes on: where things are and how often they are written, never what is computed.
+FREE_ON_RESUME = {
+    "data.data_dir",
+    "training.checkpoint_steps",
+    "training.keep_checkpoints",
+    "training.log_steps",
+}
+
+
+class RunFolder:
+    """Where a run keeps everything.
+
+    Args:
+        path: Of the folder.
+
+    Attributes:
+        config: `config.yaml`: the resolved configuration; it repeats the run.
+        metrics: `metrics.jsonl`.
+        checkpoints: Folder of the checkpoints.
+        model: The model folder, once the run has ended.
+        about: `run.json`: versions, host, git revision, command line, start, end, status.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.yaml"
+        self.metrics = path / "metrics.jsonl"
+        self.checkpoints = path / "checkpoints"
+        self.model = path / "model"
+        self.about = path / "run.json"
+
+    @contextlib.contextmanager
+    def session(self, config: AnyConfig, resume: bool) -> Iterator[None]:
+        """Opens the folder for a run, alone, and notes how the run ended.
+
+        Args:
+            config: Of the run.
+            resume: Whether a run that is there goes on.
+
+        Raises:
+            UsageError: If the folder holds another run, or something else, or if a process is at work in it.
+        """
+        self._check(config, resume)
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(f"Another process is at work in this run folder. Received: {self.path}") from error
+            write_atomically(self.config, to_yaml(config))
+            self._note(status="running", ended=None, **self._start())
+            try:
+                yield
+            except BaseException as error:
+                status = "interrupted" if getattr(error, "exit_code", 1) > 128 else "failed"
+                self._note(status=status, ended=_now())
+                raise
+            self._note(status="finished", ended=_now())
+
+    def _check(self, config: AnyConfig, resume: bool) -> None:
+        if not self.config.exists():
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise UsageError(
+                    f"The output folder is not empty and holds no run; choose another --output. Received: {self.path}"
+                )
+            if self.path.is_file():
+                raise UsageError(f"The output folder is a file; choose another --output. Received: {self.path}")
+            return
+        if not resume:
+            raise UsageError(
+                f"The output folder holds another run; go on with it by --resume, or choose another --output. "
+                f"Received: {self.path}"
+            )
+        before = build(type(config), yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        changed = [key for key in differences(before, config) if key not in FREE_ON_RESUME]
+        if changed:
+            raise UsageError(
+                f"The run in {self.path} has another configuration and cannot go on with this one. "
+                f"Expected: {_settings(before, changed)}. Received: {_settings(config, changed)}"
+            )
+
+    def _start(self) -> dict[str, Any]:
+        """Returns what `run.json` says of this process; the first start of a resumed run is kept."""
+        started = self._read().get("started", _now())
+        return {
+            "started": started,
+            "command": shlex.join(sys.argv),
+            "host": platform.node(),
+            "versions": versions(),
+            "git_revision": _git_revision(),
+        }
+
+    def _read(self) -> dict[str, Any]:
+        return json.loads(self.about.read_text(encoding="utf-8")) if self.about.exists() else {}
+
+    def _note(self, **values: Any) -> None:
+        write_atomically(self.about, json.dumps({**self._read(), **values}, indent=2) + "\n")
+
+
+def _settings(config: Any, keys: list[str]) -> str:
+    values = []
+    for key in keys:
+        value = config
+        for name in key.split("."):
+            value = getattr(value, name)
+        values.append(f"{key}={value}")
+    return ", ".join(values)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _git_revision() -> str | None:
+    """Returns the commit of the source that runs, or None where it is an installed package."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,54 @@
+"""SGD as the published recipes mean it: coupled weight decay, and the rate outside of the momentum."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("acl_tf")
+class SGD(keras.optimizers.Optimizer):
+    """PyTorch's momentum SGD.
+
+        buffer = momentum · buffer + (g + weight_decay · w)
+        w = w − learning_rate · buffer
+
+    `keras.optimizers.SGD` decouples the weight decay and keeps the rate inside the momentum, so that old steps
+    live on at their old rate where the schedule drops it.
+
+    Args:
+        learning_rate: A float or a `keras.optimizers.schedules.LearningRateSchedule`.
+        momentum: Of the buffer.
+        weight_decay: Coupled: it is part of what the momentum averages.
+        name: Of the optimizer.
+        **kwargs: Passed on to `keras.optimizers.Optimizer`.
+
+    Reference: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        name: str = "sgd",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.momentum = momentum
+        self.coupled_weight_decay = weight_decay  # Keras' own `weight_decay` is a decoupled one
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self.buffers = self.add_optimizer_variables(variables, "buffer")
+
+    def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
+        decayed = tf.cast(gradient, variable.dtype) + self.coupled_weight_decay * tf.convert_to_tensor(variable)
+        buffer = self.buffers[self._get_variable_index(variable)]
+        self.assign(buffer, self.momentum * tf.convert_to_tensor(buffer) + decayed)
+        self.assign_sub(variable, tf.cast(learning_rate, variable.dtype) * tf.convert_to_tensor(buffer))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "momentum": self.momentum, "weight_decay": self.coupled_weight_decay}

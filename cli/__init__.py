@@ -1,0 +1,78 @@
+"""The command line: one file a command, imported when it is called."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from acl_tf import __version__
+from acl_tf.errors import AclTfError
+from acl_tf.registry import Registry, nearest
+
+COMMANDS = Registry(
+    "command",
+    {
+        "pretrain": "acl_tf.cli.pretrain:pretrain",
+        "import-pytorch": "acl_tf.cli.import_pytorch:import_pytorch",
+    },
+)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return COMMANDS[name] if name in COMMANDS else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = nearest(args[0], COMMANDS) or "."
+            raise click.UsageError(f"Unknown command{hint} Known: {', '.join(COMMANDS)}. Received: {args[0]!r}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="acl-tf")
+def acl_tf() -> None:
+    """Adversarial contrastive pre-training of robust image encoders."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line.
+
+    Args:
+        arguments: Without the program's name; None: those of the process.
+
+    Returns:
+        The exit code: 0, 1 (failure), 2 (usage), or 128 and the number of the signal that ended it.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++ prints a screen of notes at its start
+    logging.basicConfig(format="acl-tf: %(message)s", stream=sys.stderr)
+    logging.getLogger("acl_tf").setLevel(logging.INFO)
+    try:
+        return acl_tf.main(arguments, prog_name="acl-tf", standalone_mode=False) or 0
+    except click.ClickException as error:
+        return _say(error.format_message(), error.exit_code)
+    except AclTfError as error:
+        return _say(str(error), error.exit_code)
+    except OSError as error:
+        return _say(f"{error.strerror}: {error.filename}" if error.filename else str(error), 1)
+    except (KeyboardInterrupt, click.Abort):
+        return _say("Interrupted.", 130)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run())
+
+
+def _say(message: str, exit_code: int) -> int:
+    click.echo(f"acl-tf: error: {message}", err=True)
+    return exit_code

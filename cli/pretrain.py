@@ -1,0 +1,81 @@
+"""`acl-tf pretrain`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from acl_tf.config import PretrainConfig
+
+# Each option that sets a key of the configuration, which also checks its value.
+KEYS = {
+    "variant": "objective.variant",
+    "dataset": "data.dataset",
+    "data_dir": "data.data_dir",
+    "skip_bad_images": "data.skip_bad_images",
+    "arch": "model.arch",
+    "width": "model.width",
+    "epochs": "training.epochs",
+    "batch_size": "training.batch_size",
+    "optimizer": "optimizer.name",
+    "precision": "training.precision",
+    "seed": "training.seed",
+}
+
+
+@click.command(short_help="Learn an encoder from unlabelled images.")
+@click.option("--variant", metavar="{s2s,a2a,a2s,ds}", help="Which views are attacked.  [default: ds]")
+@click.option("--config", "source", metavar="FILE|NAME", help="A YAML file, or a recipe that comes with acl-tf.")
+@click.option("--dataset", metavar="NAME|DIR|FILE.npz", help="A TFDS name, digits, a folder, or an .npz file.")
+@click.option("--data-dir", metavar="DIR", help="Where TFDS finds prepared data sets.")
+@click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out unreadable images of a folder.")
+@click.option("--arch", metavar="NAME", help="resnet18, resnet34, resnet50, wrn-28-10 or wrn-34-10.")
+@click.option("--width", type=float, help="Multiplies every number of filters.")
+@click.option("--epochs", type=int, help="Passes over the images.")
+@click.option("--batch-size", type=int, help="Global batch size, in images.")
+@click.option("--optimizer", metavar="{lars,sgd,adamw}", help="With linear warm-up and cosine.")
+@click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16, mixed_float16 or float64.")
+@click.option("--seed", type=int, help="Of initialisation, order and all randomness.")
+@click.option("--output", metavar="DIR", help="The run folder.  [default: runs/DATASET_VARIANT_ARCH_seedSEED]")
+@click.option("--resume", is_flag=True, help="Go on with the run in the run folder, or start it.")
+@click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Any key of the configuration.")
+def pretrain(source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], **flags: Any) -> None:
+    """Learn an encoder from unlabelled images by adversarial contrastive pre-training.
+
+    \b
+    Settings come from, the later winning over the earlier:
+      the recipe's or file's --config (of a resumed run: its own),
+      the options, and --set, for example --set attack.epsilon=4/255.
+
+    The path of the model folder is printed when the run has ended.
+    """
+    config, folder = resolve(source, output, resume, pairs, flags)
+    click.echo(f"acl-tf: run folder {folder}", err=True)
+
+    from acl_tf.pretrain.run import pretrain as run
+
+    model = run(config, folder, resume)
+    click.echo(f"acl-tf: finished; load the encoder by acl_tf.load({str(model)!r})", err=True)
+    click.echo(model)
+
+
+def resolve(
+    source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], flags: dict[str, Any]
+) -> tuple["PretrainConfig", Path]:
+    """Returns the configuration and the run folder that a command line means."""
+    from acl_tf.config import PretrainConfig, Settings, assignments, build, merge, nested, read_settings, recipe_names
+
+    above: Settings = {}
+    for flag, value in flags.items():
+        above = above if value is None else merge(above, nested(KEYS[flag], value))
+    above = merge(above, assignments(pairs))
+    started = Path(output, "config.yaml") if output else None
+    dataset = above.get("data", {}).get("dataset")
+    if source is None and resume and started and started.is_file():
+        source = str(started)
+    if source is None and dataset in recipe_names():
+        source = dataset  # a data set with a recipe of its own
+    config = build(PretrainConfig, merge(read_settings(source) if source else {}, above))
+    name = f"{Path(config.data.dataset).stem}_{config.objective.variant}_{config.model.arch}_seed{config.training.seed}"
+    return config, Path(output) if output else Path("runs", name)

@@ -1,0 +1,1 @@
+"""Recipes: one YAML file a run, headed by its paper, table, command, cost and expected numbers."""
