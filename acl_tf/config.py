@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from acl_tf.errors import UsageError
 from acl_tf.models import BACKBONES
@@ -23,8 +23,8 @@ def _number(value: Any) -> Any:
     """Reads what people write for numbers in YAML: `8/255`, and `1e-6`, which YAML takes for text."""
     if isinstance(value, str):
         try:
-            return float(Fraction(value))
-        except (ValueError, ZeroDivisionError):
+            return float(Fraction(value)) if "/" in value else float(value)
+        except (ValueError, ZeroDivisionError, OverflowError):
             return value
     return value
 
@@ -40,13 +40,27 @@ def _known(registry: Registry) -> Any:
     return BeforeValidator(check)
 
 
-Number = Annotated[float, BeforeValidator(_number)]
+def _ascending(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError("two numbers in ascending order")
+    return value
+
+
+def _regular_expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"a regular expression, but {error}") from error
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
 Probability = Annotated[Number, Field(ge=0, le=1)]
-Interval = Annotated[
-    tuple[Positive, Positive], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-]
+_as_tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+Interval = Annotated[tuple[Positive, Positive], _as_tuple, AfterValidator(_ascending)]
+Share = Annotated[Number, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -68,7 +82,7 @@ class DataConfig(Section):
         skip_bad_images: Leave out the unreadable images of a folder instead of stopping.
     """
 
-    dataset: str = "cifar10"
+    dataset: Annotated[str, Field(min_length=1)] = "cifar10"
     data_dir: str | None = None
     split: str = "train"
     limit: Count | None = None
@@ -79,7 +93,7 @@ class DataConfig(Section):
 class AugmentationConfig(Section):
     """SimCLR's augmentation; see `acl_tf.data.augment.Augmentation`."""
 
-    crop_scale: Interval = (0.1, 1.0)
+    crop_scale: Annotated[tuple[Share, Share], _as_tuple, AfterValidator(_ascending)] = (0.1, 1.0)
     crop_ratio: Interval = (3 / 4, 4 / 3)
     flip: bool = True
     brightness: NonNegative = 0.4
@@ -135,7 +149,7 @@ class OptimizerConfig(Section):
     momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 1e-6
     trust_coefficient: Positive = 1e-3
-    exclude: str | None = None
+    exclude: Annotated[str, AfterValidator(_regular_expression)] | None = None
     warmup_epochs: NonNegative | None = None
     final_learning_rate: NonNegative = 1e-6
 
@@ -201,9 +215,9 @@ def read_settings(source: str) -> Settings:
     """
     path = Path(source)
     if path.is_file():
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes()
     elif source in recipe_names():
-        text = (resources.files("acl_tf.configs") / f"{source}.yaml").read_text(encoding="utf-8")
+        text = (resources.files("acl_tf.configs") / f"{source}.yaml").read_bytes()
     else:
         hint = nearest(source, recipe_names()) or "."
         raise UsageError(
@@ -283,7 +297,7 @@ def differences(one: Section, other: Section, prefix: str = "") -> list[str]:
     return keys
 
 
-def _yaml(text: str, source: str) -> Any:
+def _yaml(text: bytes | str, source: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -294,7 +308,7 @@ def _explain(config: type[Section], error: Any) -> str:
     """Turns pydantic's error into one line in our words."""
     location = [str(part) for part in error["loc"]]
     key, received = ".".join(location), error["input"]
-    if error["type"] == "extra_forbidden":
+    if error["type"] in ("extra_forbidden", "invalid_key"):
         known = list(_section(config, location[:-1]).model_fields)
         hint = nearest(location[-1], known) or "."
         return f"Unknown configuration key {key}{hint} Known there: {', '.join(known)}. Received: {received!r}"

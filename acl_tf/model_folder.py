@@ -15,7 +15,7 @@ from acl_tf.errors import ModelFolderError
 from acl_tf.files import folder_atomically, sha256, write_atomically
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
-from acl_tf.models.heads import ProjectionHead
+from acl_tf.models.heads import ProjectionHead, linear_classifier
 from acl_tf.models.paired_model import PairedModel, extract_branch
 from acl_tf.versions import versions
 
@@ -66,9 +66,8 @@ def published_model(trained: TrainedModel) -> keras.Model:
     encoder = extract_branch(trained.encoder, trained.branch, name=f"{trained.encoder.arch}_{trained.branch}".replace("-", "_"))
     if trained.classifier is None:
         return encoder
-    layer = keras.layers.Dense(trained.classifier.units, dtype="float32", name="fc")
-    classifier = keras.Model(encoder.input, layer(encoder.output), name=f"{encoder.name}_classifier")
-    layer.set_weights(trained.classifier.get_weights())
+    classifier = linear_classifier(encoder, trained.classifier.units)
+    classifier.get_layer("fc").set_weights(trained.classifier.get_weights())
     return classifier
 
 

@@ -71,7 +71,8 @@ def resolve(
         above = above if value is None else merge(above, nested(KEYS[flag], value))
     above = merge(above, assignments(pairs))
     started = Path(output, "config.yaml") if output else None
-    dataset = above.get("data", {}).get("dataset")
+    data = above.get("data")
+    dataset = data.get("dataset") if isinstance(data, dict) else None
     if source is None and resume and started and started.is_file():
         source = str(started)
     if source is None and dataset in recipe_names():

@@ -1,5 +1,6 @@
 """A folder of image files."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ def load_folder(
     files, labels = files[:limit], labels[:limit]
     _check_memory(files, image_size, path)
     with ThreadPoolExecutor() as pool:
-        decoded = list(pool.map(lambda file: _decode(file, image_size, skip_bad_images), files))
+        decoded = list(pool.map(lambda file: _decode_or_skip(file, image_size, skip_bad_images), files))
     kept = [number for number, image in enumerate(decoded) if image is not None]
     if len(kept) < len(files):
         logger.warning("Left out %d of %d images of %s that cannot be read.", len(files) - len(kept), len(files), path)
@@ -80,20 +81,27 @@ def _images(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
-def _decode(file: Path, image_size: int | None, skip_bad_images: bool) -> np.ndarray | None:
+def _decode_or_skip(file: Path, image_size: int | None, skip_bad_images: bool) -> np.ndarray | None:
+    try:
+        return _decode(file, image_size)
+    except DataError as error:
+        if not skip_bad_images:
+            raise DataError(f"{error}. Repair or remove it, or go on without it by --skip-bad-images.") from error
+        logger.warning("%s", error)
+        return None
+
+
+def _decode(file: Path, image_size: int | None) -> np.ndarray:
     try:
         with Image.open(file) as image:
+            if image.mode.startswith(("I", "F")):  # Pillow would clip them at 255
+                raise ValueError(f"it has more than 8 bits per channel (mode {image.mode})")
             upright = ImageOps.exif_transpose(image).convert("RGB")
             if image_size:
                 upright = upright.resize((image_size, image_size), Image.Resampling.BICUBIC)
             return np.asarray(upright)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if skip_bad_images:
-            logger.warning("Cannot read the image %s: %s", file, error)
-            return None
-        raise DataError(
-            f"Cannot read the image {file}: {error}. Repair or remove it, or go on without it by --skip-bad-images."
-        ) from error
+        raise DataError(f"Cannot read the image {file}: {error}") from error
 
 
 def _check_sizes(files: Sequence[Path], images: Sequence[np.ndarray]) -> None:
@@ -111,7 +119,7 @@ def _size(image: np.ndarray) -> str:
 
 def _check_memory(files: Sequence[Path], image_size: int | None, path: Path) -> None:
     """Fails before the machine starts to swap; the first image stands for all where they are not resized."""
-    first = next((image for file in files if (image := _decode(file, image_size, skip_bad_images=True)) is not None), None)
+    first = _first_readable(files, image_size)
     if first is None or not hasattr(os, "sysconf"):
         return
     needed = 2 * len(files) * first.nbytes  # the decoded list and the stacked array
@@ -122,3 +130,10 @@ def _check_memory(files: Sequence[Path], image_size: int | None, path: Path) -> 
             "lower data.image_size or data.limit, or prepare them as a TFDS data set of smaller images. "
             f"Received: {available / 2**30:.1f} GiB free"
         )
+
+
+def _first_readable(files: Sequence[Path], image_size: int | None) -> np.ndarray | None:
+    for file in files:
+        with contextlib.suppress(DataError):
+            return _decode(file, image_size)
+    return None

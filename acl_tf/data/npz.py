@@ -1,6 +1,7 @@
 """Images in a NumPy archive."""
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +20,15 @@ def load_npz(path: Path) -> ImageSet:
         DataError: If the file is missing, damaged, or has arrays of the wrong form.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if isinstance(archive, np.ndarray):
+            raise DataError(f"{path} is a single array, not an .npz archive of named ones; write it by np.savez.")
+        with archive:
             arrays = {name: archive[name] for name in archive.files if name in ("images", "labels")}
             names = archive.files
     except FileNotFoundError as error:
         raise DataError(f"No such file. Received: {str(path)!r}") from error
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path} is not a readable .npz file: {error}") from error
     if "images" not in arrays:
         raise DataError(f"{path} must hold an array called images. Received: {', '.join(names) or 'no arrays'}")

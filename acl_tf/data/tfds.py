@@ -1,5 +1,6 @@
 """Data sets of TensorFlow Datasets."""
 
+import logging
 import socket
 import urllib.parse
 import urllib.request
@@ -39,6 +40,7 @@ def load_tfds(name: str, split: str, data_dir: str | None = None, limit: int | N
 def _builder(name: str, data_dir: str | None) -> "tfds.core.DatasetBuilder":
     import tensorflow_datasets as tfds
 
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS tells of every folder that it looks into in vain
     try:
         return tfds.builder(name, data_dir=data_dir)
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:

@@ -143,11 +143,14 @@ class ContrastiveObjective(keras.Model):
             loss = self.total_loss(losses)
             scaled_loss = self.optimizer.scale_loss(loss)
         variables = self.trainable_variables
+        gradients = tape.gradient(scaled_loss, variables)
+        # A branch that no stream passes has no gradient, and stays as it is.
+        gradients, variables = zip(*((g, v) for g, v in zip(gradients, variables) if g is not None))
         # Summed over the replicas here, because clipping and the check for overflow must see the global gradient;
         # Keras sums the shares again.
-        gradients = [global_sum(gradient) for gradient in tape.gradient(scaled_loss, variables)]
+        gradients = [global_sum(gradient) for gradient in gradients]
         norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(tf.ones((), loss.dtype))
-        self.optimizer.apply([gradient / replicas() for gradient in gradients], variables)
+        self.optimizer.apply([gradient / replicas() for gradient in gradients], list(variables))
         self.trackers["gradient_norm"].update_state(norm)
         self.trackers["loss"].update_state(loss * replicas())
         for stream, values in losses.items():

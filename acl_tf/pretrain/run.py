@@ -132,7 +132,7 @@ def build_optimizer(config: OptimizerConfig, epochs: int, per_epoch: int) -> ker
     schedule = WarmupCosine(
         config.learning_rate,
         total_steps=epochs * per_epoch,
-        warmup_steps=round(warmup * per_epoch),
+        warmup_steps=min(round(warmup * per_epoch), epochs * per_epoch - 1),
         floor=config.final_learning_rate,
     )
     settings = {

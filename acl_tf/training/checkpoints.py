@@ -35,7 +35,7 @@ class Checkpoints:
         self.keep = keep
         self.about = about
         self.checkpoint = tf.train.Checkpoint(**trackables)
-        for leftover in folder.glob(".step-*.tmp"):
+        for leftover in folder.glob(".step-*"):  # of a process that was killed
             shutil.rmtree(leftover)
 
     def save(self, step: int) -> Path:
@@ -44,7 +44,7 @@ class Checkpoints:
         Raises:
             CheckpointError: If it cannot be written; those before it are still there.
         """
-        path = self.folder / f"step-{step:08d}"
+        path = self._path(step)
         try:
             with folder_atomically(path) as folder:
                 self.checkpoint.write(str(folder / STATE))
@@ -78,14 +78,19 @@ class Checkpoints:
             try:
                 about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
                 step = about.pop("step")
+                if path != self._path(step):
+                    raise ValueError(f"it says that it is of step {step}")
                 self._check(path, about)
                 self.checkpoint.read(str(path / STATE)).assert_existing_objects_matched()
                 return step
-            except (OSError, ValueError, KeyError, AssertionError, tf.errors.OpError) as error:
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, tf.errors.OpError) as error:
                 logger.warning("The checkpoint %s cannot be read (%s); trying the one before it.", path, _reason(error))
         if paths:
             raise CheckpointError(f"None of the {len(paths)} checkpoints in {self.folder} can be read.")
         return 0
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:08d}"
 
     def _check(self, path: Path, about: dict[str, Any]) -> None:
         for key in sorted(set(about) | set(self.about)):

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -71,10 +72,15 @@ class Loop:
                 self.progress.report(step, values)
                 self.model.reset_metrics()
                 begin, begin_step = time.perf_counter(), step
-            if epoch_end or step % self.training.checkpoint_steps == 0:
-                self._save(step)
-            if self.interruption.signal:
-                self._stop(step)
+            signal = self.interruption.signal
+            if signal or epoch_end or step % self.training.checkpoint_steps == 0:
+                path = self._save(step)
+            if signal:
+                raise Interrupted(
+                    f"Interrupted by {signal.name} after step {step}, saved as {path}. "
+                    "Go on by the same command with --resume.",
+                    signal,
+                )
 
     def _check_finite(self, step: int, values: dict[str, float]) -> None:
         # In float16 an overflowing gradient is expected: the optimiser leaves the step out and scales down.
@@ -83,11 +89,11 @@ class Loop:
             if not math.isfinite(values[name]):
                 self._fail(step, f"The {name.replace('_', ' ')} is {values[name]}")
 
-    def _save(self, step: int) -> None:
+    def _save(self, step: int) -> Path:
         for variable in self.model.trainable_variables:
             if not tf.reduce_all(tf.math.is_finite(variable)):
                 self._fail(step, f"The weight {variable.path} is not finite")
-        self.checkpoints.save(step)
+        return self.checkpoints.save(step)
 
     def _fail(self, step: int, what: str) -> None:
         kept = self.checkpoints.paths()
@@ -96,13 +102,4 @@ class Loop:
             f"{what} at step {step} (epoch {epoch}). "
             f"{f'The last good checkpoint is {kept[-1]}' if kept else 'There is no checkpoint yet'}; "
             "try a lower optimizer.learning_rate."
-        )
-
-    def _stop(self, step: int) -> None:
-        assert self.interruption.signal is not None
-        path = self.checkpoints.save(step)
-        raise Interrupted(
-            f"Interrupted by {self.interruption.signal.name} after step {step}, saved as {path}. "
-            "Go on by the same command with --resume.",
-            self.interruption.signal,
         )

@@ -6,15 +6,14 @@ import fcntl
 import json
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from acl_tf.config import AnyConfig, build, differences, to_yaml
+from acl_tf.config import AnyConfig, build, differences, read_settings, to_yaml
 from acl_tf.errors import UsageError
 from acl_tf.files import write_atomically
 from acl_tf.versions import versions
@@ -68,37 +67,54 @@ class RunFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UsageError(f"Another process is at work in this run folder. Received: {self.path}") from error
-            write_atomically(self.config, to_yaml(config))
+            self._clean()
             self._note(status="running", ended=None, **self._start())
+            write_atomically(self.config, to_yaml(config))
             try:
                 yield
             except BaseException as error:
-                status = "interrupted" if getattr(error, "exit_code", 1) > 128 else "failed"
-                self._note(status=status, ended=_now())
+                interrupted = isinstance(error, KeyboardInterrupt) or getattr(error, "exit_code", 1) > 128
+                with contextlib.suppress(OSError):  # a full disk must not hide what went wrong
+                    self._note(status="interrupted" if interrupted else "failed", ended=_now())
                 raise
             self._note(status="finished", ended=_now())
 
     def _check(self, config: AnyConfig, resume: bool) -> None:
-        if not self.config.exists():
-            if self.path.is_dir() and any(self.path.iterdir()):
-                raise UsageError(
-                    f"The output folder is not empty and holds no run; choose another --output. Received: {self.path}"
-                )
-            if self.path.is_file():
-                raise UsageError(f"The output folder is a file; choose another --output. Received: {self.path}")
+        if self.path.is_file():
+            raise UsageError(f"The output folder is a file; choose another --output. Received: {self.path}")
+        if not self.path.exists():
+            return
+        strange = [file for file in self.path.iterdir() if not self.about.exists() and not self._is_own(file)]
+        if strange:
+            raise UsageError(
+                f"The output folder is not empty and holds no run; choose another --output. Received: {self.path}"
+            )
+        if not self._has_state():  # a run that failed before its first checkpoint is no loss
             return
         if not resume:
             raise UsageError(
                 f"The output folder holds another run; go on with it by --resume, or choose another --output. "
                 f"Received: {self.path}"
             )
-        before = build(type(config), yaml.safe_load(self.config.read_text(encoding="utf-8")))
+        before = build(type(config), read_settings(str(self.config)))
         changed = [key for key in differences(before, config) if key not in FREE_ON_RESUME]
         if changed:
             raise UsageError(
                 f"The run in {self.path} has another configuration and cannot go on with this one. "
                 f"Expected: {_settings(before, changed)}. Received: {_settings(config, changed)}"
             )
+
+    def _is_own(self, file: Path) -> bool:
+        """Tells what a run makes before `run.json`, and may have been killed after, from other people's files."""
+        return file.name in (self.checkpoints.name, ".lock") or file.suffix == ".tmp"
+
+    def _has_state(self) -> bool:
+        return self.model.exists() or any(self.checkpoints.glob("step-*"))
+
+    def _clean(self) -> None:
+        """Removes what a process that was killed left half-written."""
+        for leftover in [*self.path.glob(".*.tmp"), *self.path.glob(".*.old")]:
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
     def _start(self) -> dict[str, Any]:
         """Returns what `run.json` says of this process; the first start of a resumed run is kept."""

@@ -1,7 +1,6 @@
 """The PyTorch peer of the benchmarks computes what the published code computes."""
 
 import importlib.util
-import os
 import pathlib
 import types
 from collections.abc import Callable
@@ -10,9 +9,9 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="the PyTorch peer needs torch")
+pytestmark = pytest.mark.interop
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PARITY = pathlib.Path(os.environ.get("ACL_TF_SHARED", ROOT.parent / "shared")) / "parity" / "acl.npz"
 WIDTH = 0.125  # parity's model has 8, 16, 32 and 64 channels
 VARIANTS = ("AuthorsStep", "LeanStep")
 # A bias before batch normalisation has no gradient but rounding errors, which LARS scales up to the weight's own size:
@@ -29,14 +28,6 @@ def load_benchmark() -> types.ModuleType:
 
 
 peer = load_benchmark()
-
-
-@pytest.fixture(scope="module")
-def parity() -> dict[str, np.ndarray]:
-    if not PARITY.exists():
-        pytest.skip(f"no parity numbers at {PARITY}; ACL_TF_SHARED names their parent folder")
-    with np.load(PARITY) as arrays:
-        return dict(arrays)
 
 
 @pytest.fixture

@@ -34,7 +34,8 @@ def run(*command: str | Path, folder: Path) -> str:
     done = subprocess.run(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, f"{command} in {folder}:\n{done.stdout}{done.stderr}"
+    if done.returncode:
+        pytest.fail(f"{' '.join(map(str, command))}:\n{done.stdout}{done.stderr}", pytrace=False)
     return done.stdout
 
 
@@ -107,7 +108,7 @@ def test_sdist_builds_the_same_wheel(sdist, wheel, tmp_path):
     source = tmp_path / f"acl_tf-{acl_tf.__version__}"
     assert (source / "LICENSE").is_file()
     assert (source / "tests/packaging" / Path(__file__).name).is_file()
-    assert names(build_wheel(source, tmp_path / "dist")) == names(wheel)
+    assert names(build_wheel(source, tmp_path)) == names(wheel)
 
 
 @pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])

@@ -1,4 +1,4 @@
-"""`make test` has no PyTorch and `.ci/run` runs the interop tests apart: an unmarked test of PyTorch would never run."""
+"""`.ci/run` runs the interop tests apart, the only ones with PyTorch: an unmarked test of PyTorch would never run."""
 
 import re
 from pathlib import Path

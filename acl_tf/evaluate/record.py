@@ -1,0 +1,48 @@
+"""Evaluation records: a number and everything that it depends on."""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from acl_tf.data.image_set import ImageSet
+from acl_tf.versions import versions
+
+Record = dict[str, Any]
+
+
+def record(
+    metric: str,
+    value: float,
+    image_set: ImageSet,
+    protocol: Mapping[str, Any],
+    model_sha256: str | None,
+    seconds: float,
+) -> Record:
+    """Makes a record.
+
+    Args:
+        metric: `accuracy`, `robust_accuracy`, ….
+        value: From 0 to 1.
+        image_set: What was evaluated on; all of it.
+        protocol: Attack, norm, epsilon, steps, seed, …: what makes the number mean something.
+        model_sha256: Of `model.keras`; None where the model is in no folder.
+        seconds: How long it took.
+
+    Returns:
+        A JSON object. Two evaluations with one seed differ in `date` and `seconds` only.
+    """
+    used = versions()
+    return {
+        "metric": metric,
+        "value": value,
+        "n": len(image_set),
+        "dataset": image_set.name,
+        "split": image_set.split,
+        "protocol": dict(protocol),
+        "model_sha256": model_sha256,
+        "acl_tf": used["acl_tf"],
+        "tensorflow": used["tensorflow"],
+        "keras": used["keras"],
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+    }
