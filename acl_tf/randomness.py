@@ -18,7 +18,7 @@ def fold_in(seed: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
 
 
 def uniform_rows(
-    shape: Sequence[int | None], seed: tf.Tensor, low: float, high: float, dtype: tf.DType = tf.float32
+    shape: tf.Tensor | Sequence[int], seed: tf.Tensor, low: float, high: float, dtype: tf.DType = tf.float32
 ) -> tf.Tensor:
     """Draws this replica's rows of a uniform draw for the global batch.
 

@@ -10,7 +10,9 @@ from acl_tf.errors import UsageError
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns `; did you mean "…"?` for the known name nearest to `name`, or an empty string."""
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    names = list(known)
+    extended = [candidate for candidate in names if name and name in candidate]
+    matches = difflib.get_close_matches(name, extended or names, n=1, cutoff=0.5)
     return f'; did you mean "{matches[0]}"?' if matches else ""
 
 

@@ -1,6 +1,6 @@
 """The loop of every gradient attack, with hooks for start, step and projection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -71,7 +71,7 @@ class GradientAttack:
             values = loss(images)
         return values, tape.gradient(values, images)
 
-    def start(self, shape: tf.TensorShape, seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Draws a perturbation inside the ball; `seed` is an int32 tensor of shape `(2,)`."""
         raise NotImplementedError
 

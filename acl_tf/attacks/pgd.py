@@ -1,5 +1,7 @@
 """Projected gradient descent in the l∞ ball."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from acl_tf.attacks.base import GradientAttack
@@ -21,7 +23,7 @@ class LinfPGD(GradientAttack):
     Reference: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, section 2.1.
     """
 
-    def start(self, shape: tf.TensorShape, seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
         return uniform_rows(shape, seed, -self.epsilon, self.epsilon, dtype)
 
     def step(self, images: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:

@@ -106,7 +106,7 @@ class ContrastiveObjective(keras.Model):
     def run_attack(self, images: list[tf.Tensor], loss: Callable[[tf.Tensor], tf.Tensor], seed: tf.Tensor) -> list:
         """Attacks the given views jointly; the loss takes all of them, one below the other."""
         starts = [
-            self.attack.start(view.shape, fold_in(seed, number), view.dtype) for number, view in enumerate(images)
+            self.attack.start(tf.shape(view), fold_in(seed, number), view.dtype) for number, view in enumerate(images)
         ]
         result = self.attack(tf.concat(images, axis=0), loss, tf.concat(starts, axis=0))
         if self.attack.steps > 0:
@@ -123,7 +123,7 @@ class ContrastiveObjective(keras.Model):
 
     def make_views(self, images: tf.Tensor, seed: tf.Tensor) -> Views:
         """Returns two augmented views of uint8 images."""
-        offset, total = place_in_global_batch(images.shape[0])
+        offset, total = place_in_global_batch(images.shape[0] or tf.shape(images)[0])
         view_i, view_j = self.augmentation.two_views(images, seed, offset, total)
         return tf.cast(view_i, self.encoder.variable_dtype), tf.cast(view_j, self.encoder.variable_dtype)
 
