@@ -63,7 +63,8 @@ def write_model_folder(path: Path, trained: TrainedModel) -> None:
 
 def published_model(trained: TrainedModel) -> keras.Model:
     """Returns the plain Keras model of the published branch: features of an encoder, logits of a classifier."""
-    encoder = extract_branch(trained.encoder, trained.branch, name=f"{trained.encoder.arch}_{trained.branch}".replace("-", "_"))
+    name = f"{trained.encoder.arch}_{trained.branch}".replace("-", "_")
+    encoder = extract_branch(trained.encoder, trained.branch, name)
     if trained.classifier is None:
         return encoder
     classifier = linear_classifier(encoder, trained.classifier.units)
@@ -91,7 +92,9 @@ def find_model_folder(path: str | Path) -> Path:
         if (candidate / MANIFEST).is_file():
             return candidate
     if (folder / "checkpoints").is_dir():
-        raise ModelFolderError(f"The run {folder} has no model yet: finish it by acl-tf pretrain --resume --output {folder}")
+        raise ModelFolderError(
+            f"The run {folder} has no model yet: finish it by acl-tf pretrain --resume --output {folder}"
+        )
     raise ModelFolderError(f"No model folder and no run. Received: {str(path)!r}")
 
 
@@ -197,7 +200,7 @@ def _config(trained: TrainedModel) -> dict[str, Any]:
 
 def _save_weights(path: Path, trained: TrainedModel) -> None:
     parts = {"encoder": trained.encoder, "projection_head": trained.projection_head}
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for part, model in parts.items():
         arrays |= {f"{part}/{name}": variable.numpy() for name, variable in _named_weights(model).items()}
     if trained.classifier is not None:

@@ -99,7 +99,9 @@ def probe(name: str, train: ImageSet, test: ImageSet, arguments: argparse.Namesp
         },
     }
     yield from clean.run(classifier, test, protocol, digest)
-    yield from robust.run(classifier, test, arguments.epsilon, seed=arguments.seed, protocol=protocol, model_sha256=digest)
+    yield from robust.run(
+        classifier, test, arguments.epsilon, seed=arguments.seed, protocol=protocol, model_sha256=digest
+    )
 
 
 def load_encoder(name: str, names: list[str]) -> tuple[keras.Model, str | None]:

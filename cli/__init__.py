@@ -1,7 +1,6 @@
 """The command line: one file a command, imported when it is called."""
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
@@ -53,7 +52,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 1 (failure), 2 (usage), or 128 and the number of the signal that ended it.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's C++ prints a screen of notes at its start
     logging.basicConfig(format="acl-tf: %(message)s", stream=sys.stderr)
     logging.getLogger("acl_tf").setLevel(logging.INFO)
     try:

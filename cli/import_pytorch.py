@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from acl_tf.startup import start_tensorflow
+
 
 @click.command("import-pytorch", short_help="Turn a checkpoint of the authors' PyTorch code into a model folder.")
 @click.argument("checkpoint", metavar="CHECKPOINT.pt")
@@ -21,6 +23,8 @@ def import_pytorch(checkpoint: str, out: str, image_size: int) -> None:
 
     if Path(out).exists():
         raise UsageError(f"The output folder exists already; choose another. Received: {out!r}")
+
+    start_tensorflow()
 
     from acl_tf.export.pytorch import import_state, read_checkpoint
     from acl_tf.files import sha256

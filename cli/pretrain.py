@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from acl_tf.startup import start_tensorflow
+
 if TYPE_CHECKING:
     from acl_tf.config import PretrainConfig
 
@@ -52,6 +54,8 @@ def pretrain(source: str | None, output: str | None, resume: bool, pairs: tuple[
     """
     config, folder = resolve(source, output, resume, pairs, flags)
     click.echo(f"acl-tf: run folder {folder}", err=True)
+
+    start_tensorflow()
 
     from acl_tf.pretrain.run import pretrain as run
 

@@ -77,8 +77,8 @@ class Augmentation:
         _check_between("jitter_probability", jitter_probability, 1.0)
         _check_between("grayscale_probability", grayscale_probability, 1.0)
         self.image_size = image_size
-        self.crop_scale = tuple(crop_scale)
-        self.crop_ratio = tuple(crop_ratio)
+        self.crop_scale = crop_scale
+        self.crop_ratio = crop_ratio
         self.flip = flip
         self.brightness = brightness
         self.contrast = contrast

@@ -39,16 +39,17 @@ def load_folder(
     _check_memory(files, image_size, path)
     with ThreadPoolExecutor() as pool:
         decoded = list(pool.map(lambda file: _decode_or_skip(file, image_size, skip_bad_images), files))
-    kept = [number for number, image in enumerate(decoded) if image is not None]
-    if len(kept) < len(files):
-        logger.warning("Left out %d of %d images of %s that cannot be read.", len(files) - len(kept), len(files), path)
-    if not kept:
+    rows = zip(files, labels, decoded, strict=True)
+    read = [(file, label, image) for file, label, image in rows if image is not None]
+    if len(read) < len(files):
+        logger.warning("Left out %d of %d images of %s that cannot be read.", len(files) - len(read), len(files), path)
+    if not read:
         raise DataError(f"None of the {len(files)} images of {path} can be read.")
-    images = [decoded[number] for number in kept]
-    _check_sizes([files[number] for number in kept], images)
+    images = [image for _, _, image in read]
+    _check_sizes([file for file, _, _ in read], images)
     return ImageSet(
         images=as_rgb(np.stack(images), str(path)),
-        labels=np.array([labels[number] for number in kept], np.int64) if classes else None,
+        labels=np.array([label for _, label, _ in read], np.int64) if classes else None,
         classes=classes,
         name=path.resolve().name,
         split="all",

@@ -42,7 +42,7 @@ class ImageSet:
 
     def fingerprint(self) -> dict[str, int]:
         """Returns what tells this set from another: a resumed run must see the same images in the same order."""
-        return {"images": len(self), "crc32": zlib.crc32(np.ascontiguousarray(self.images))}
+        return {"images": len(self), "crc32": zlib.crc32(np.ascontiguousarray(self.images).tobytes())}
 
 
 def as_rgb(images: np.ndarray, origin: str) -> np.ndarray:

@@ -90,7 +90,10 @@ def _read(builder: "tfds.core.DatasetBuilder", split: str, limit: int | None) ->
     try:
         dataset = builder.as_dataset(split=split, shuffle_files=False, read_config=in_order)
     except ValueError as error:
-        raise UsageError(f"{builder.name} has the splits {', '.join(builder.info.splits)}. Received: {split!r}") from error
+        raise UsageError(
+            f"{builder.name} has no images in such a split; it has {', '.join(builder.info.splits)}. "
+            f"Received: {split!r}"
+        ) from error
     wanted = [key for key in ("image", "label") if key in builder.info.features]
     dataset = dataset.map(lambda example: {key: example[key] for key in wanted}).take(-1 if limit is None else limit)
     try:

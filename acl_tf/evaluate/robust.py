@@ -52,11 +52,15 @@ def run(
     @tf.function(reduce_retracing=True)
     def predict_attacked(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         shape = images.shape[1:]
-        start = tf.map_fn(
-            lambda index: attack.start((1, *shape), fold_in(first_seed, index))[0], indices, fn_output_signature=tf.float32
-        )
-        loss = lambda attacked: cross_entropy(model(attacked, training=False), labels)  # noqa: E731
-        return model(attack(images, loss, start).images, training=False)
+
+        def start(index: tf.Tensor) -> tf.Tensor:
+            return attack.start((1, *shape), fold_in(first_seed, index))[0]
+
+        def loss(attacked: tf.Tensor) -> tf.Tensor:
+            return cross_entropy(model(attacked, training=False), labels)
+
+        starts = tf.map_fn(start, indices, fn_output_signature=tf.float32)
+        return model(attack(images, loss, starts).images, training=False)
 
     correct = [
         predict_attacked(indices, images, labels).numpy().argmax(-1) == labels

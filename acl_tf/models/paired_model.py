@@ -1,6 +1,6 @@
 """A functional graph with two branches, and the plain model that one of them becomes."""
 
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -28,7 +28,8 @@ class PairedModel(keras.Model):
     """
 
     def __init__(self, graph: keras.Model, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # Each layer casts its own inputs; cast here, images would be rounded to half precision before the first.
+        super().__init__(autocast=False, **kwargs)
         self.standard_graph = _on_branch(graph, Branch.STANDARD)
         self.adversarial_graph = _on_branch(graph, Branch.ADVERSARIAL)
         self.built = True
@@ -55,9 +56,12 @@ def norm_factory(batch_norm: str, synchronized: bool = False) -> NormFactory:
         ValueError: If `batch_norm` is neither.
     """
     if batch_norm == "paired":
-        return lambda name: functools.partial(
-            PairedBatchNormalization(synchronized=synchronized, name=name), branch=Branch.STANDARD
-        )
+
+        def paired(name: str) -> Callable[[keras.KerasTensor], keras.KerasTensor]:
+            layer = PairedBatchNormalization(synchronized=synchronized, name=name)
+            return lambda x: layer(x, branch=Branch.STANDARD)
+
+        return paired
     if batch_norm == "single":
         return lambda name: BatchNormalization(synchronized=synchronized, name=name)
     raise ValueError(f'`batch_norm` must be "paired" or "single". Received: batch_norm={batch_norm!r}')
@@ -82,7 +86,7 @@ def extract_branch(model: PairedModel, branch: Branch | str, name: str | None = 
         source = sources[layer.name]
         source = source.of(branch) if isinstance(source, PairedBatchNormalization) else source
         layer.set_weights(source.get_weights())
-    return keras.Model(plain.inputs, plain.outputs[0], name=name or plain.name)
+    return keras.Model(plain.inputs[0], plain.outputs[0], name=name or plain.name)
 
 
 def _on_branch(graph: keras.Model, branch: Branch) -> keras.Model:

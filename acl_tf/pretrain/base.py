@@ -56,7 +56,7 @@ class ContrastiveObjective(keras.Model):
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)  # images keep their precision
         self.encoder = encoder
         self.projection_head = projection_head
         self.augmentation = augmentation
@@ -101,7 +101,8 @@ class ContrastiveObjective(keras.Model):
     def contrast(self, views: Views, branch: Branch, training: bool = False) -> tf.Tensor:
         """Returns NT-Xent between two views, both on one branch and in one batch."""
         projections = self.project(tf.concat(views, axis=0), branch, training)
-        return nt_xent(*tf.split(projections, 2), self.temperature)
+        z_i, z_j = tf.split(projections, 2)
+        return nt_xent(z_i, z_j, self.temperature)
 
     def run_attack(self, images: list[tf.Tensor], loss: Callable[[tf.Tensor], tf.Tensor], seed: tf.Tensor) -> list:
         """Attacks the given views jointly; the loss takes all of them, one below the other."""

@@ -2,11 +2,12 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from acl_tf.attacks.pgd import LinfPGD
-from acl_tf.config import ModelConfig, OptimizerConfig, PretrainConfig
+from acl_tf.config import OptimizerConfig, PretrainConfig
 from acl_tf.data import sources
 from acl_tf.data.augment import Augmentation
 from acl_tf.data.batches import batches, steps_per_epoch
@@ -57,7 +58,7 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> Path
         checkpoints = Checkpoints(
             folder.checkpoints,
             config.training.keep_checkpoints,
-            about={"architecture": _architecture(config.model), "data set": images.fingerprint()},
+            about={"architecture": config.model.model_dump(mode="json"), "data set": images.fingerprint()},
             model=objective,
             optimizer=objective.optimizer,
         )
@@ -135,7 +136,7 @@ def build_optimizer(config: OptimizerConfig, epochs: int, per_epoch: int) -> ker
         warmup_steps=min(round(warmup * per_epoch), epochs * per_epoch - 1),
         floor=config.final_learning_rate,
     )
-    settings = {
+    settings: dict[str, Any] = {
         "lars": {
             "momentum": config.momentum,
             "trust_coefficient": config.trust_coefficient,
@@ -153,7 +154,3 @@ def _steps_per_epoch(images: ImageSet, config: PretrainConfig) -> int:
             f"Received: {config.training.batch_size}"
         )
     return steps_per_epoch(len(images), config.training.batch_size)
-
-
-def _architecture(model: ModelConfig) -> dict[str, object]:
-    return model.model_dump(mode="json")

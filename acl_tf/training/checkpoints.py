@@ -83,7 +83,15 @@ class Checkpoints:
                 self._check(path, about)
                 self.checkpoint.read(str(path / STATE)).assert_existing_objects_matched()
                 return step
-            except (OSError, ValueError, KeyError, TypeError, AttributeError, AssertionError, tf.errors.OpError) as error:
+            except (
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                AssertionError,
+                tf.errors.OpError,
+            ) as error:
                 logger.warning("The checkpoint %s cannot be read (%s); trying the one before it.", path, _reason(error))
         if paths:
             raise CheckpointError(f"None of the {len(paths)} checkpoints in {self.folder} can be read.")
