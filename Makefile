@@ -24,8 +24,13 @@ help:
 	@echo 'make clean       remove $(VENV), build products and caches'
 
 quickstart: $(VENV)/.installed
-	$(BIN)/acl-tf pretrain --config digits --output $(QUICKSTART) --resume
-	$(BIN)/python benchmarks/linear_probe.py $(QUICKSTART) random:resnet18
+	$(BIN)/acl-tf pretrain --variant ds --dataset digits --output $(QUICKSTART) --resume
+	$(BIN)/python benchmarks/linear_probe.py $(QUICKSTART) random:resnet18 --json $(QUICKSTART)/linear_probe.json
+	@echo 'The run is in $(QUICKSTART), its model in $(QUICKSTART)/model, these numbers in $(QUICKSTART)/linear_probe.json.'
+	@echo 'Next:'
+	@echo '  $(BIN)/tensorboard --logdir $(QUICKSTART)                    look at the curves'
+	@echo '  $(BIN)/acl-tf pretrain --variant ds --dataset cifar10       train on CIFAR-10 (TFDS downloads it)'
+	@echo '  $(BIN)/acl-tf pretrain --help; docs/tutorial.md             more options; the same in Python'
 
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m 'not slow and not interop'

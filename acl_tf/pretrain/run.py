@@ -136,15 +136,16 @@ def build_optimizer(config: OptimizerConfig, epochs: int, per_epoch: int) -> ker
         warmup_steps=min(round(warmup * per_epoch), epochs * per_epoch - 1),
         floor=config.final_learning_rate,
     )
-    settings: dict[str, Any] = {
+    settings: dict[str, dict[str, Any]] = {
         "lars": {
             "momentum": config.momentum,
             "trust_coefficient": config.trust_coefficient,
             "exclude": config.exclude,
         },
         "sgd": {"momentum": config.momentum},
-    }.get(config.name, {})
-    return OPTIMIZERS[config.name](schedule, weight_decay=config.weight_decay, **settings)
+    }
+    own = settings.get(config.name, {})
+    return OPTIMIZERS[config.name](schedule, weight_decay=config.weight_decay, **own)
 
 
 def _steps_per_epoch(images: ImageSet, config: PretrainConfig) -> int:

@@ -1,7 +1,10 @@
 """Ctrl-C and SIGTERM: finish the step, keep the state, say how to go on."""
 
+import logging
 import signal
 from types import FrameType, TracebackType
+
+logger = logging.getLogger(__name__)
 
 
 class Interruption:
@@ -25,6 +28,7 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
+        logger.warning("%s: finishing the step and saving; once more stops at once.", self.signal.name)
         self._restore()
 
     def _restore(self) -> None:

@@ -1,6 +1,7 @@
 """What training measures: JSON lines, and the same as TensorBoard scalars."""
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,9 +37,10 @@ class MetricsLog:
         Args:
             step: Number of steps taken.
             epoch: Number of epochs begun.
-            values: Measured since the last row.
+            values: Measured since the last row. What is not finite (a float16 gradient that overflowed) is null.
         """
-        row = {"step": step, "epoch": epoch, **values}
+        finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+        row = {"step": step, "epoch": epoch, **finite}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         self._write_scalars(row)
@@ -50,7 +52,7 @@ class MetricsLog:
     def _write_scalars(self, row: Mapping[str, Any]) -> None:
         with self.writer.as_default(step=row["step"]):
             for name, value in row.items():
-                if name != "step":
+                if name != "step" and value is not None:
                     tf.summary.scalar(name, value)
 
 
