@@ -105,16 +105,17 @@ def verify(folder: Path) -> None:
         ModelFolderError: If a file is missing, changed, or not in the manifest.
     """
     try:
-        entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        entries = {name: (entry["size"], entry["sha256"]) for name, entry in files.items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelFolderError(f"{folder / MANIFEST} is damaged: {error}") from error
     present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
     for name in sorted(present ^ set(entries)):
         state = "is missing" if name in entries else "is not in the manifest"
         raise ModelFolderError(f"{folder / name} {state}; the folder is not as acl-tf wrote it.")
-    for name, entry in entries.items():
+    for name, (size, digest) in entries.items():
         file = folder / name
-        if file.stat().st_size != entry["size"] or sha256(file) != entry["sha256"]:
+        if file.stat().st_size != size or sha256(file) != digest:
             raise ModelFolderError(f"{file} has changed since it was written: its SHA-256 is not the manifest's.")
 
 

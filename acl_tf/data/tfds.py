@@ -63,7 +63,8 @@ def _prepare(builder: "tfds.core.DatasetBuilder", name: str) -> None:
             reason = " ".join(str(error).split()) or type(error).__name__
     raise DataError(
         f"The data set {name} is not in {builder.data_dir} and cannot be downloaded ({reason}). "
-        "Name the folder that holds it by --data-dir, or train on images that come with the package by --dataset digits."
+        "Name the folder that holds it by --data-dir, or train on images that come with the package by "
+        "--dataset digits."
     )
 
 

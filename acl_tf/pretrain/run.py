@@ -1,5 +1,6 @@
 """From a configuration to a run folder: what `acl-tf pretrain` does."""
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
@@ -61,15 +62,17 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> Path
             about={"architecture": config.model.model_dump(mode="json"), "data set": images.fingerprint()},
             model=objective,
             optimizer=objective.optimizer,
+            metrics=[variable for metric in objective.metrics for variable in metric.variables],
         )
         first = checkpoints.restore()
         if first:
             logger.info("Going on after step %d of %d", first, total)
-        log = MetricsLog(output, first)
-        with TrainingProgress(first, total, per_epoch) as progress:
+        with (
+            contextlib.closing(MetricsLog(output, first)) as log,
+            TrainingProgress(first, total, per_epoch) as progress,
+        ):
             loop = Loop(objective, config.training, per_epoch, checkpoints, log, progress, interruption)
             loop.run(batches(images.images, config.training.batch_size, config.training.seed, first, total), first)
-        log.close()
         trained = TrainedModel(
             encoder=objective.encoder,
             projection_head=objective.projection_head,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from acl_tf.files import folder_atomically
 
 STATE = "state"
 ABOUT = "checkpoint.json"
+# What reading a damaged checkpoint raises: the file system, JSON that is none or of another form, TensorFlow.
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError, tf.errors.OpError)
 
 logger = logging.getLogger(__name__)
 
@@ -83,15 +86,7 @@ class Checkpoints:
                 self._check(path, about)
                 self.checkpoint.read(str(path / STATE)).assert_existing_objects_matched()
                 return step
-            except (
-                OSError,
-                ValueError,
-                KeyError,
-                TypeError,
-                AttributeError,
-                AssertionError,
-                tf.errors.OpError,
-            ) as error:
+            except UNREADABLE as error:
                 logger.warning("The checkpoint %s cannot be read (%s); trying the one before it.", path, _reason(error))
         if paths:
             raise CheckpointError(f"None of the {len(paths)} checkpoints in {self.folder} can be read.")
@@ -115,4 +110,6 @@ def _plain(value: Any) -> str:
 
 def _reason(error: Exception) -> str:
     message = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    if isinstance(error, tf.errors.OpError):  # {{where}} path; what [Op:name]
+        message = re.sub(r"^\{\{.*?\}\}|\[Op:.*\]$", "", message).rsplit("; ", 1)[-1]
     return " ".join(str(message).split())[:200] or type(error).__name__

@@ -52,15 +52,19 @@ class LARS(keras.optimizers.Optimizer):
             return
         super().build(variables)
         self.buffers = self.add_optimizer_variables(variables, "buffer")
+        # By index: `update_step` is given the TensorFlow variable, which does not know its path.
+        pattern = self.exclude
+        self._excluded = frozenset(i for i, v in enumerate(variables) if pattern and re.search(pattern, v.path))
 
     def update_step(self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor) -> None:
         learning_rate = tf.cast(learning_rate, variable.dtype)
         gradient = tf.cast(gradient, variable.dtype)
-        if self.exclude is None or not re.search(self.exclude, variable.path):
+        index = self._get_variable_index(variable)
+        if index not in self._excluded:
             weights = tf.convert_to_tensor(variable)
             learning_rate *= self._local_rate(weights, gradient)
             gradient += self.coupled_weight_decay * weights
-        buffer = self.buffers[self._get_variable_index(variable)]
+        buffer = self.buffers[index]
         self.assign(buffer, self.momentum * tf.convert_to_tensor(buffer) + learning_rate * gradient)
         self.assign_sub(variable, buffer)
 

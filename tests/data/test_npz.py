@@ -113,8 +113,9 @@ def test_every_damage_is_noticed_or_harmless(tmp_path, images):
     for content in damaged:
         file.write_bytes(content)
         try:
-            np.testing.assert_array_equal(load_npz(file).images, images)
-        except DataError as error:
-            assert str(file) in str(error)
+            loaded = load_npz(file)
+        except DataError:
             noticed += 1
+        else:
+            np.testing.assert_array_equal(loaded.images, images)
     assert noticed > 150

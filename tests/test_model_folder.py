@@ -1,0 +1,309 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import acl_tf
+from acl_tf import model_folder
+from acl_tf.errors import ModelFolderError
+from acl_tf.model_folder import TrainedModel, load_encoder, load_projection_head, verify, write_model_folder
+from acl_tf.models.branch import Branch
+from acl_tf.models.encoder import Encoder
+from acl_tf.models.heads import ProjectionHead
+
+IMAGES = np.random.default_rng(0).random((4, 16, 16, 3), np.float32)
+RECIPE = {"objective": {"variant": "ds"}, "training": {"seed": 3}}
+
+
+def shaken(model: keras.Model, seed: int) -> keras.Model:
+    """Moves every weight and statistic, so that both branches differ and nothing is as initialised."""
+    random = np.random.default_rng(seed)
+    for variable in model.variables:
+        noise = random.uniform(0.5, 1.5, variable.shape).astype("float32")
+        variable.assign(variable.value.numpy() * noise + 0.1 * noise * (variable.name != "kernel"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedModel:
+    encoder = shaken(Encoder("resnet18", width=0.0625, image_shape=(16, 16, 3), mean=(0.4, 0.5, 0.6)), 1)
+    head = shaken(ProjectionHead(encoder.feature_dim, blocks=2), 2)
+    return TrainedModel(encoder, Branch.ADVERSARIAL, RECIPE, projection_head=head)
+
+
+@pytest.fixture(scope="module")
+def classifier(trained) -> TrainedModel:
+    layer = keras.layers.Dense(3, name="fc")
+    layer.build((None, trained.encoder.feature_dim))
+    layer.kernel.assign(np.random.default_rng(0).normal(size=layer.kernel.shape))
+    layer.bias.assign([1.0, 2.0, 3.0])
+    return TrainedModel(trained.encoder, Branch.STANDARD, RECIPE, classifier=layer, classes=("ape", "cat", "dog"))
+
+
+@pytest.fixture(scope="module")
+def written(trained, tmp_path_factory):
+    path = tmp_path_factory.mktemp("written") / "model"
+    write_model_folder(path, trained)
+    return path
+
+
+@pytest.fixture
+def folder(written, tmp_path):
+    """A copy to spoil."""
+    return shutil.copytree(written, tmp_path / "model")
+
+
+def complaint(load, *arguments) -> str:
+    with pytest.raises(ModelFolderError) as error:
+        load(*arguments)
+    return str(error.value)
+
+
+# What is written
+
+
+def test_files(written):
+    assert sorted(file.name for file in written.iterdir()) == [
+        "config.json",
+        "manifest.json",
+        "model.keras",
+        "paired.safetensors",
+    ]
+    files = json.loads((written / "manifest.json").read_text())["files"]
+    assert sorted(files) == ["config.json", "model.keras", "paired.safetensors"]
+    for name, entry in files.items():
+        assert entry == {"sha256": model_folder.sha256(written / name), "size": (written / name).stat().st_size}
+
+
+def test_config(written):
+    config = json.loads((written / "config.json").read_text())
+    versions = config.pop("versions")
+    assert versions.keys() == {"acl_tf", "tensorflow", "keras", "python"}
+    assert config == {
+        "kind": "encoder",
+        "arch": "resnet18",
+        "width": 0.0625,
+        "stem": "cifar",
+        "input_shape": [16, 16, 3],
+        "features": 32,
+        "classes": None,
+        "branch": "adversarial",
+        "batch_norm": "paired",
+        "projection_head": {"input_dim": 32, "blocks": 2},
+        "mean": [0.4, 0.5, 0.6],
+        "std": [0.229, 0.224, 0.225],
+        "recipe": RECIPE,
+    }
+
+
+def test_paired_weights(written, trained):
+    arrays = safetensors.numpy.load_file(written / "paired.safetensors")
+    assert {array.dtype for array in arrays.values()} == {np.dtype("float32")}
+    # Convolutions and 5 variables that a paired normalisation has in each branch but the counter: gamma, beta, mean …
+    parts = {name.split("/")[0] for name in arrays}
+    assert parts == {"encoder", "projection_head"}
+    trainable = [*trained.encoder.trainable_variables, *trained.projection_head.trainable_variables]
+    total = sum(array.size for array in arrays.values())
+    statistics = sum(array.size for name, array in arrays.items() if "moving" in name)
+    assert total - statistics == sum(int(np.prod(variable.shape)) for variable in trainable)
+
+
+# What is read
+
+
+def test_the_published_model_predicts_as_the_branch(written, trained):
+    model = acl_tf.load(str(written))
+    expected = trained.encoder(IMAGES, branch="adversarial", training=False)
+    other = trained.encoder(IMAGES, branch="standard", training=False)
+    np.testing.assert_allclose(model(IMAGES), expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    assert np.abs(expected - other).max() > 1e-2
+    assert model.config["recipe"] == RECIPE
+    assert model.records == []
+
+
+def test_records_come_with_the_model(folder):
+    records = [{"metric": "accuracy", "value": 0.5}, {"metric": "robust_accuracy", "value": 0.25}]
+    (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    model_folder.write_manifest(folder)
+    assert acl_tf.load(str(folder)).records == records
+
+
+def test_a_run_folder_will_do_as_well(written, trained):
+    model = acl_tf.load(str(written.parent))
+    np.testing.assert_array_equal(model(IMAGES), acl_tf.load(str(written / "model.keras"))(IMAGES))
+
+
+def test_the_paired_encoder_is_bit_identical(written, trained):
+    for original, loaded in [
+        (trained.encoder, load_encoder(written)),
+        (trained.projection_head, load_projection_head(written.parent)),
+    ]:
+        assert loaded.get_config() | {"name": None} == original.get_config() | {"name": None}
+        for mine, theirs in zip(loaded.variables, original.variables, strict=True):
+            np.testing.assert_array_equal(mine.value.numpy(), theirs.value.numpy())
+
+
+def test_written_again_it_is_the_same(written, trained, tmp_path):
+    again = TrainedModel(load_encoder(written), Branch.ADVERSARIAL, RECIPE, load_projection_head(written))
+    write_model_folder(tmp_path / "again", again)
+    assert (tmp_path / "again" / "paired.safetensors").read_bytes() == (written / "paired.safetensors").read_bytes()
+
+
+def test_single_batch_norm_and_no_head(tmp_path):
+    encoder = shaken(Encoder("resnet18", width=0.0625, image_shape=(16, 16, 3), batch_norm="single"), 1)
+    write_model_folder(tmp_path / "model", TrainedModel(encoder, Branch.STANDARD, RECIPE))
+    assert load_projection_head(tmp_path / "model") is None
+    loaded = load_encoder(tmp_path / "model")
+    for mine, theirs in zip(loaded.variables, encoder.variables, strict=True):
+        np.testing.assert_array_equal(mine.value.numpy(), theirs.value.numpy())
+    expected = encoder(IMAGES, branch="standard", training=False)
+    np.testing.assert_allclose(acl_tf.load(str(tmp_path))(IMAGES), expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+def test_a_classifier(tmp_path, classifier):
+    write_model_folder(tmp_path / "model", classifier)
+    model = acl_tf.load(str(tmp_path / "model"))
+    features = classifier.encoder(IMAGES, branch="standard", training=False)
+    expected = classifier.classifier(features)
+    np.testing.assert_allclose(model(IMAGES), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert model.config["kind"] == "classifier" and model.config["classes"] == ["ape", "cat", "dog"]
+    arrays = safetensors.numpy.load_file(tmp_path / "model" / "paired.safetensors")
+    np.testing.assert_array_equal(arrays["classifier/fc/bias"], [1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(arrays["classifier/fc/kernel"], classifier.classifier.kernel.value.numpy())
+
+
+# What is wrong
+
+
+@pytest.mark.parametrize("load", [acl_tf.load, load_encoder, load_projection_head])
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (
+            lambda folder: (folder / "paired.safetensors").unlink(),
+            "{folder}/paired.safetensors is missing; the folder is not as acl-tf wrote it.",
+        ),
+        (
+            lambda folder: (folder / "sub" / "extra.txt").touch(),
+            "{folder}/sub/extra.txt is not in the manifest; the folder is not as acl-tf wrote it.",
+        ),
+        (
+            lambda folder: flip(folder / "model.keras"),
+            "{folder}/model.keras has changed since it was written: its SHA-256 is not the manifest's.",
+        ),
+        (
+            lambda folder: flip(folder / "paired.safetensors"),
+            "{folder}/paired.safetensors has changed since it was written: its SHA-256 is not the manifest's.",
+        ),
+        (
+            lambda folder: (folder / "config.json").write_text("{}"),
+            "{folder}/config.json has changed since it was written: its SHA-256 is not the manifest's.",
+        ),
+        (
+            lambda folder: (folder / "manifest.json").write_text('{"files": '),
+            "{folder}/manifest.json is damaged: Expecting value: line 1 column 11 (char 10)",
+        ),
+        (
+            lambda folder: (folder / "manifest.json").write_text("{}"),
+            "{folder}/manifest.json is damaged: 'files'",
+        ),
+        (
+            lambda folder: (folder / "manifest.json").unlink(),
+            "No model folder and no run. Received: '{folder}'",
+        ),
+    ],
+)
+def test_a_folder_that_is_not_as_written(folder, load, spoil, message):
+    (folder / "sub").mkdir()
+    spoil(folder)
+    assert complaint(load, str(folder)) == message.format(folder=folder)
+
+
+def flip(file) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("files", ["config.json", ["config.json"], {"config.json": 3}, {"config.json": {}}, None])
+def test_a_manifest_of_another_form(folder, files):
+    (folder / "manifest.json").write_text(json.dumps({"files": files}))
+    assert complaint(verify, folder).startswith(f"{folder}/manifest.json is damaged: ")
+
+
+def test_no_folder(tmp_path):
+    assert complaint(acl_tf.load, str(tmp_path / "none")) == (
+        f"No model folder and no run. Received: '{tmp_path / 'none'}'"
+    )
+
+
+def test_a_run_without_model(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    assert complaint(acl_tf.load, str(tmp_path)) == (
+        f"The run {tmp_path} has no model yet: finish it by acl-tf pretrain --resume --output {tmp_path}"
+    )
+
+
+def test_a_file_that_is_no_model(tmp_path):
+    file = tmp_path / "model.keras"
+    assert complaint(acl_tf.load, str(file)).startswith(f"{file} is not a Keras model of built-in layers: ")
+    file.write_bytes(b"PK nonsense")
+    assert complaint(acl_tf.load, str(file)).startswith(f"{file} is not a Keras model of built-in layers: ")
+
+
+@pytest.mark.parametrize("change", [{"width": 0.125}, {"arch": "resnet34"}, {"batch_norm": "single"}])
+def test_weights_that_do_not_fit_the_config(folder, change):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    model_folder.write_manifest(folder)
+    assert complaint(load_encoder, folder).startswith(f"{folder}/paired.safetensors ")
+
+
+# Whole or absent
+
+
+def test_it_replaces_the_one_that_is_there(folder, classifier):
+    write_model_folder(folder, classifier)
+    verify(folder)
+    assert json.loads((folder / "config.json").read_text())["kind"] == "classifier"
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("step", ["_save_weights", "write_manifest"])
+def test_a_failure_in_the_middle_leaves_the_old_folder(folder, trained, monkeypatch, step):
+    before = (folder / "manifest.json").read_bytes()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model_folder, step, full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_model_folder(folder, trained)
+    verify(folder)
+    assert (folder / "manifest.json").read_bytes() == before
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from acl_tf import model_folder
+from acl_tf.models.branch import Branch
+
+path = Path(sys.argv[1])
+encoder = model_folder.load_encoder(path)
+model_folder.write_manifest = lambda folder: os.kill(os.getpid(), signal.SIGKILL)
+model_folder.write_model_folder(path, model_folder.TrainedModel(encoder, Branch.STANDARD, {}))
+"""
+
+
+def test_a_kill_in_the_middle_leaves_the_old_folder(folder):
+    done = subprocess.run([sys.executable, "-c", KILLED, folder], capture_output=True, check=False)
+    assert done.returncode == -9
+    verify(folder)
+    assert json.loads((folder / "config.json").read_text())["branch"] == "adversarial"

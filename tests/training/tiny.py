@@ -1,0 +1,100 @@
+"""A model that trains in no time, and all that a training needs around it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from acl_tf.config import TrainingConfig
+from acl_tf.training.checkpoints import Checkpoints
+from acl_tf.training.interruption import Interruption
+from acl_tf.training.loop import Loop
+from acl_tf.training.metrics_log import MetricsLog
+from acl_tf.training.progress import TrainingProgress
+
+# Pixels that make something go wrong in the step that meets them.
+NAN_LOSS, INFINITE_GRADIENT, INFINITE_WEIGHT = 101, 102, 103
+
+
+class Tiny(keras.Model):
+    """Its one weight follows the mean of the images."""
+
+    def __init__(self) -> None:
+        super().__init__(name="tiny")
+        self.weight = self.add_weight(shape=(), initializer="zeros", name="weight")
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", "gradient_norm")}
+        self.built = True
+
+    @property
+    def metrics(self):
+        return list(self.trackers.values())
+
+    def train_step(self, data):
+        batch = tf.cast(data, tf.float32)
+
+        def meets(pixel):
+            return tf.reduce_any(batch == pixel)
+
+        with tf.GradientTape() as tape:
+            loss = tf.square(self.weight - tf.reduce_mean(batch))
+        gradient = tape.gradient(loss, self.weight.value)
+        norm = tf.where(meets(INFINITE_GRADIENT), np.inf, tf.abs(gradient))
+        self.optimizer.apply([gradient], [self.weight])
+        self.weight.assign(tf.where(meets(INFINITE_WEIGHT), np.inf, self.weight))
+        self.trackers["loss"].update_state(tf.where(meets(NAN_LOSS), np.nan, loss))
+        self.trackers["gradient_norm"].update_state(norm)
+        return self.get_metrics_result()
+
+
+def tiny(learning_rate: float = 0.1) -> Tiny:
+    model = Tiny()
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, 1000)
+    model.compile(optimizer=keras.optimizers.SGD(schedule, momentum=0.9))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def checkpoints_of(model: keras.Model, folder: Path, keep: int = 3, **about) -> Checkpoints:
+    folder.mkdir(exist_ok=True, parents=True)
+    metrics = [variable for metric in model.metrics for variable in metric.variables]
+    return Checkpoints(folder, keep, about, model=model, optimizer=model.optimizer, metrics=metrics)
+
+
+def variables(model: keras.Model) -> list[keras.Variable]:
+    metrics = [variable for metric in model.metrics for variable in metric.variables]
+    return [*model.variables, *model.optimizer.variables, *metrics]
+
+
+def state(model: keras.Model) -> list[np.ndarray]:
+    return [variable.value.numpy() for variable in variables(model)]
+
+
+def pixels(first: int, last: int, **special: int) -> Iterator[np.ndarray]:
+    """Yields a batch of 4 images for each step after `first`; `special` has pixels for steps such as `step7`."""
+    for step in range(first + 1, last + 1):
+        batch = np.random.default_rng(step).integers(0, 100, (4, 1, 1, 3), np.uint8)
+        batch[0, 0, 0, 0] = special.get(f"step{step}", batch[0, 0, 0, 0])
+        yield batch
+
+
+def train(
+    folder: Path,
+    batches: Iterator[np.ndarray],
+    first: int = 0,
+    total: int = 20,
+    model: keras.Model | None = None,
+    steps_per_epoch: int = 10,
+    **training,
+) -> Tiny:
+    """Runs the loop, resumed where `first` says so, and returns the model."""
+    model = model or tiny()
+    config = TrainingConfig(**{"checkpoint_steps": 4, "log_steps": 3, **training})
+    checkpoints = checkpoints_of(model, folder / "checkpoints", config.keep_checkpoints)
+    assert checkpoints.restore() == first
+    log = MetricsLog(folder, first)
+    with Interruption() as interruption, TrainingProgress(first, total, steps_per_epoch) as progress:
+        Loop(model, config, steps_per_epoch, checkpoints, log, progress, interruption).run(batches, first)
+    log.close()
+    return model
