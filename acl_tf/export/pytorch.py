@@ -60,9 +60,10 @@ def read_checkpoint(path: str | Path) -> State:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise AclTfError(f"{path} is not a PyTorch checkpoint of plain weights: {reason}") from error
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
-    if not state or not all(isinstance(value, torch.Tensor) for value in _weights(state).values()):
+    weights = _weights(state) if isinstance(state, dict) else {}
+    if not weights or not all(isinstance(n, str) and isinstance(v, torch.Tensor) for n, v in weights.items()):
         raise AclTfError(f"{path} holds no state dict. Received: {type(checkpoint).__name__}")
-    arrays = {name: tensor.detach().numpy() for name, tensor in _weights(state).items()}
+    arrays = {name: tensor.detach().float().numpy() for name, tensor in weights.items()}
     if all(name.startswith("module.") for name in arrays):
         arrays = {name.removeprefix("module."): array for name, array in arrays.items()}
     return arrays
@@ -85,7 +86,8 @@ def import_state(state: State, image_size: int = 32) -> ImportedCheckpoint:
     """
     # Fine-tuned checkpoints number the parts of a shortcut, pre-trained ones name them.
     state = {re.sub(r"downsample\.([01])", _shortcut_part, name): array for name, array in state.items()}
-    for name in ("conv1.weight", "normalize.mean", "normalize.std"):
+    normalization = ("normalize.mean", "normalize.std")
+    for name in ("conv1.weight", *normalization):
         if name not in state:
             raise AclTfError(f"The checkpoint has no {name}. Received: {', '.join(sorted(state)[:8])}, …")
     batch_norm = "paired" if any(".bn_list." in name for name in state) else "single"
@@ -103,14 +105,14 @@ def import_state(state: State, image_size: int = 32) -> ImportedCheckpoint:
     elif "fc.weight" in state:
         classifier = keras.layers.Dense(state["fc.weight"].shape[0], name="fc")
         classifier.build((None, encoder.feature_dim))
-    _assign(_expected(encoder, head, classifier), {n: a for n, a in state.items() if not n.startswith("normalize.")})
+    _assign(_expected(encoder, head, classifier), {n: a for n, a in state.items() if n not in normalization})
     return ImportedCheckpoint(encoder, head, classifier)
 
 
-def _weights(state: Mapping[str, Any]) -> dict[str, Any]:
+def _weights(state: Mapping[Any, Any]) -> dict[Any, Any]:
     """Returns the entries of a checkpoint that are weights of the network."""
     aside = ("epoch", "optim", "optimizer", "scheduler", "best_acc", "args")
-    return {n: v for n, v in state.items() if n not in aside and not n.endswith("num_batches_tracked")}
+    return {n: v for n, v in state.items() if n not in aside and not str(n).endswith("num_batches_tracked")}
 
 
 def _shortcut_part(match: re.Match[str]) -> str:

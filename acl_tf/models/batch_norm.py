@@ -27,9 +27,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Reference: Ioffe and Szegedy, "Batch Normalization", ICML 2015, Algorithms 1 and 2.
     """
 
-    def __init__(
-        self, momentum: float = 0.9, epsilon: float = 1e-5, synchronized: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, synchronized: bool = False, **kwargs: Any) -> None:
         super().__init__(momentum=momentum, epsilon=epsilon, synchronized=synchronized, **kwargs)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:

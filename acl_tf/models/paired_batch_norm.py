@@ -31,9 +31,7 @@ class PairedBatchNormalization(keras.layers.Layer):
     Xie et al., "Adversarial Examples Improve Image Recognition", CVPR 2020.
     """
 
-    def __init__(
-        self, momentum: float = 0.9, epsilon: float = 1e-5, synchronized: bool = False, **kwargs: Any
-    ) -> None:
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-5, synchronized: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.momentum = momentum
         self.epsilon = epsilon

@@ -15,7 +15,16 @@ from acl_tf.files import folder_atomically
 STATE = "state"
 ABOUT = "checkpoint.json"
 # What reading a damaged checkpoint raises: the file system, JSON that is none or of another form, TensorFlow.
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RuntimeError, tf.errors.OpError)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    tf.errors.OpError,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -48,7 +48,7 @@ def picture(file, height=8, width=8, seed=0):
         (["pretrain", "--epochs", "ten"], "Invalid value for '--epochs': 'ten' is not a valid integer."),
         (
             ["pretrain", "--variant", "dss"],
-            "Configuration key objective.variant: expected one of s2s, a2a, a2s, ds; did you mean \"ds\"? "
+            'Configuration key objective.variant: expected one of s2s, a2a, a2s, ds; did you mean "ds"? '
             "Received: 'dss'",
         ),
         (
@@ -58,7 +58,7 @@ def picture(file, height=8, width=8, seed=0):
         ),
         (
             ["pretrain", "--optimizer", "lamb"],
-            "Configuration key optimizer.name: expected one of lars, sgd, adamw; did you mean \"lars\"? "
+            'Configuration key optimizer.name: expected one of lars, sgd, adamw; did you mean "lars"? '
             "Received: 'lamb'",
         ),
         (
@@ -124,8 +124,8 @@ def test_a_configuration_that_is_not_yaml(fail, tmp_path):
 def test_unknown_data_set(fail):
     assert fail("pretrain", "--dataset", "cfar10") == (
         2,
-        'acl-tf: error: Unknown data set; did you mean "cifar10"? Known: the names of TFDS, digits, a folder of images, '
-        "an .npz file. Received: 'cfar10'",
+        'acl-tf: error: Unknown data set; did you mean "cifar10"? Known: the names of TFDS, digits, a folder of '
+        "images, an .npz file. Received: 'cfar10'",
     )
 
 
@@ -147,9 +147,9 @@ def test_empty_folder(fail, tmp_path):
 
 def test_a_truncated_jpeg(fail, tmp_path):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
-        picture(tmp_path / "photos" / name, 32, 32)
+        picture(tmp_path / "photos" / name, 64, 64)
     bad = tmp_path / "photos" / "b.jpg"
-    bad.write_bytes(bad.read_bytes()[:500])
+    bad.write_bytes(bad.read_bytes()[:3000])
     code, line = fail("pretrain", "--dataset", "photos", "--batch-size", "2")
     assert code == 1
     assert re.fullmatch(

@@ -106,10 +106,10 @@ def test_bad_images_are_left_out_and_named(tmp_path, caplog, capsys):
     images = tmp_path / "images"
     images.mkdir()
     for number in range(6):
-        pixels = np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), np.uint8)
         Image.fromarray(pixels).save(images / f"{number}.jpg")
     bad = images / "3.jpg"
-    bad.write_bytes(bad.read_bytes()[:500])
+    bad.write_bytes(bad.read_bytes()[:3000])
     command = ["pretrain", *TINY, "--dataset", str(images), "--output", str(tmp_path / "run"), "--skip-bad-images"]
     with caplog.at_level(logging.INFO):
         assert run([*command, "--set", "data.image_size=8"]) == 0

@@ -146,7 +146,9 @@ def compare_replicas() -> None:
         for synchronized in (True, False):
             with strategy.scope():
                 layer = random_layer(shape, dtype, synchronized=synchronized)
-            inputs = strategy.experimental_distribute_values_from_function(lambda c: halves[c.replica_id_in_sync_group])
+            inputs = strategy.experimental_distribute_values_from_function(
+                lambda context, halves=halves: halves[context.replica_id_in_sync_group]
+            )
             replicas = strategy.run(tf.function(_outputs_and_gradients), (layer, inputs))
             single = [random_layer(shape, dtype) for _ in halves]
             batches = [x] if synchronized else halves

@@ -33,7 +33,9 @@ def randomize(model: keras.Model) -> keras.Model:
     for variable in model.weights:
         if "normalize" not in variable.path:
             initial = variable.numpy()
-            noise = random.uniform(0.9, 1.1, initial.shape) if initial.std() else random.uniform(0.5, 1.5, initial.shape)
+            noise = (
+                random.uniform(0.9, 1.1, initial.shape) if initial.std() else random.uniform(0.5, 1.5, initial.shape)
+            )
             variable.assign(initial * noise + (0.1 * random.normal(size=initial.shape) if not initial.any() else 0))
     return model
 
@@ -231,9 +233,9 @@ assert not [name for name in sys.modules if name.startswith("acl_tf.")]
         (
             {"batch_norm": "dual"},
             ValueError,
-            "`batch_norm` must be \"paired\" or \"single\". Received: batch_norm='dual'",
+            '`batch_norm` must be "paired" or "single". Received: batch_norm=\'dual\'',
         ),
-        ({"stem": "mnist"}, ValueError, "`stem` must be \"cifar\" or \"imagenet\". Received: stem='mnist'"),
+        ({"stem": "mnist"}, ValueError, '`stem` must be "cifar" or "imagenet". Received: stem=\'mnist\''),
     ],
 )
 def test_invalid_arguments(arguments, error, message):

@@ -37,7 +37,9 @@ def test_a_call_uses_and_moves_its_own_branch_only(branch, other):
     alone.set_weights(layer.of(branch).get_weights())
     untouched = layer.of(other).get_weights()
     for training in (True, False):
-        np.testing.assert_array_equal(layer(noise(), branch=branch, training=training), alone(noise(), training=training))
+        np.testing.assert_array_equal(
+            layer(noise(), branch=branch, training=training), alone(noise(), training=training)
+        )
     for weight, expected in zip(layer.of(branch).get_weights(), alone.get_weights()):
         np.testing.assert_array_equal(weight, expected)
     for weight, expected in zip(layer.of(other).get_weights(), untouched):

@@ -26,7 +26,8 @@ def backbone(arch: str, width: float, stem: str, size: int = 32, batch_norm: str
 
 @pytest.mark.parametrize("arch", FEATURES)
 @pytest.mark.parametrize(
-    "stem, size, first, last", [("cifar", 32, 32, 4), ("cifar", 64, 64, 8), ("imagenet", 32, 8, 1), ("imagenet", 64, 16, 2)]
+    "stem, size, first, last",
+    [("cifar", 32, 32, 4), ("cifar", 64, 64, 8), ("imagenet", 32, 8, 1), ("imagenet", 64, 16, 2)],
 )
 def test_shapes(arch, stem, size, first, last):
     model = backbone(arch, 0.125, stem, size)
@@ -95,4 +96,4 @@ def test_convolution_pads_alike_on_all_sides(kernel_size, stride, size):
 def test_unknown_stem():
     with pytest.raises(ValueError) as error:
         backbone("resnet18", 0.125, "mnist")
-    assert str(error.value) == "`stem` must be \"cifar\" or \"imagenet\". Received: stem='mnist'"
+    assert str(error.value) == '`stem` must be "cifar" or "imagenet". Received: stem=\'mnist\''

@@ -1,6 +1,7 @@
 import functools
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import keras
 import numpy as np
@@ -15,6 +16,8 @@ from acl_tf.losses.nt_xent import nt_xent
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
 from acl_tf.models.heads import ProjectionHead
+from acl_tf.models.layers import NormFactory
+from acl_tf.models.resnet import basic_block, resnet
 from acl_tf.pretrain import OBJECTIVES
 from acl_tf.pretrain.base import ContrastiveObjective, feature_std
 from acl_tf.pretrain.ds import DS
@@ -35,12 +38,20 @@ ATTACKING = ["a2a", "a2s", "ds"]
 MEASURED = {"loss", "attack_loss_before", "attack_loss_after", "feature_std", "gradient_norm"}
 
 
-def build(variant: str = "ds", batch_norm: str = "paired", synchronized: bool = False, **kwargs) -> ContrastiveObjective:
+def tiny(x: keras.KerasTensor, norm: NormFactory, width: float, stem: str) -> keras.KerasTensor:
+    """A residual network of two blocks: most of what a test takes is the time to trace its graph."""
+    return resnet(x, norm, basic_block, (1, 1), width, stem)
+
+
+def build(
+    variant: str = "ds", batch_norm: str = "paired", synchronized: bool = False, **kwargs
+) -> ContrastiveObjective:
     """A small objective whose weights are the same every time."""
     keras.utils.set_random_seed(0)
-    encoder = Encoder(
-        width=0.0625, image_shape=(SIZE, SIZE, 3), batch_norm=batch_norm, synchronized=synchronized, name="encoder"
-    )
+    with mock.patch("acl_tf.models.encoder.BACKBONES", {"tiny": tiny}):
+        encoder = Encoder(
+            "tiny", 0.125, image_shape=(SIZE, SIZE, 3), batch_norm=batch_norm, synchronized=synchronized, name="encoder"
+        )
     head = ProjectionHead(encoder.feature_dim, batch_norm=batch_norm, synchronized=synchronized, name="head")
     objective = OBJECTIVES[variant](encoder, head, Augmentation(), LinfPGD(EPSILON, STEP_SIZE, 2), **kwargs)
     objective.compile(optimizer=LARS(0.5))
@@ -69,10 +80,9 @@ def assert_same(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
 
 
 def train(objective: ContrastiveObjective, steps: int = 1) -> dict[str, float]:
-    """Takes steps on one batch after the other; returns the measurements."""
-    step = tf.function(objective.train_step)
+    """Takes steps, without a graph, on one batch after the other; returns the measurements."""
     for number in range(steps):
-        logs = step(tf.constant(IMAGES[:BATCH] if number % 2 == 0 else IMAGES[BATCH:]))
+        logs = objective.train_step(tf.constant(IMAGES[:BATCH] if number % 2 == 0 else IMAGES[BATCH:]))
     return {name: float(value) for name, value in logs.items()}
 
 
@@ -115,35 +125,38 @@ class TestPublishedNumbers:
         objective = cls(imported.encoder, imported.projection_head, Augmentation(), LinfPGD(EPSILON, STEP_SIZE, 5))
         starts = iter(self.pair(parity, "pgd/delta0"))
         monkeypatch.setattr(objective.attack, "start", lambda *_: next(starts))
-        found = tf.function(objective.perturb)(self.pair(parity, "view"), tf.constant(SEED))
+        found = objective.perturb(self.pair(parity, "view"), tf.constant(SEED))
         difference = np.abs(np.array(found) - np.array(self.pair(parity, "pgd/x_adv")))
         assert np.mean(difference < 1e-6) >= 0.995
         assert difference.max() <= 2 * STEP_SIZE + 1e-6
 
-    def test_gradients(self, parity, objective, monkeypatch):
-        applied: dict[str, np.ndarray] = {}
-        monkeypatch.setattr(
-            objective.optimizer,
-            "apply",
-            lambda gradients, variables: applied.update((v.path, g.numpy()) for v, g in zip(variables, gradients)),
+    def test_gradients(self, parity, monkeypatch):
+        """In float64: in float32 rounding decides on which side of its ReLU an input near 0 falls."""
+        keras.config.set_dtype_policy("float64")
+        imported = self.models(parity, "state/")
+        objective = DS(imported.encoder, imported.projection_head, Augmentation(), LinfPGD(EPSILON, STEP_SIZE, 5))
+        objective.compile(optimizer="sgd")
+        applied: list[tf.Tensor] = []
+        monkeypatch.setattr(objective.optimizer, "apply", lambda gradients, _: applied.extend(gradients))
+        clean, attacked = (
+            tuple(tf.cast(view, tf.float64) for view in self.pair(parity, name)) for name in ("view", "pgd/x_adv")
         )
-        objective.train_on_views(self.pair(parity, "view"), self.pair(parity, "pgd/x_adv"))
+        objective.train_on_views(clean, attacked)
         # Gradients have the names and the layout of the weights, so they can be imported as such.
-        expected = self.models(parity, "state/", "ds/step1/grad/")
-        largest = max(np.linalg.norm(gradient) for gradient in applied.values())
-        for variable in (*expected.encoder.trainable_variables, *expected.projection_head.trainable_variables):
-            gradient, published = applied.pop(variable.path), variable.numpy()
-            tolerance = 1e-4 * np.linalg.norm(published)
-            if variable.path == "fc1/bias":  # truly 0: normalisation follows; what is left is rounding
-                tolerance = 1e-6 * largest
-            assert np.linalg.norm(gradient - published) <= tolerance, variable.path
-        assert not applied
+        published = self.models(parity, "state/", "ds/step1/grad/")
+        variables = published.encoder.trainable_variables + published.projection_head.trainable_variables
+        for variable, gradient in zip(variables, applied, strict=True):
+            expected = variable.numpy()
+            if variable.path == "fc1/bias":  # batch normalisation takes it out again
+                np.testing.assert_allclose(gradient, 0, atol=1e-12)
+            else:
+                difference = np.linalg.norm(gradient - expected)
+                assert difference <= 1e-4 * np.linalg.norm(expected), variable.path
 
     def test_two_steps(self, parity, objective):
-        step = tf.function(objective.train_on_views)
         for number in (1, 2):
             objective.reset_metrics()
-            step(self.pair(parity, "view"), self.pair(parity, "pgd/x_adv"))
+            objective.train_on_views(self.pair(parity, "view"), self.pair(parity, "pgd/x_adv"))
             logs = objective.get_metrics_result()
             for name in ("loss", "loss_standard", "loss_adversarial"):
                 np.testing.assert_allclose(logs[name], parity[f"ds/step{number}/{name}"], rtol=1e-4)
@@ -211,7 +224,7 @@ class TestEveryVariant:
         objective = build(variant, batch_norm)
         before, optimizer_before = weights(objective), [v.numpy() for v in objective.optimizer.variables]
         clean = views()
-        perturbed = tf.function(objective.perturb)(clean, tf.constant(SEED))
+        perturbed = objective.perturb(clean, tf.constant(SEED))
         assert_same(weights(objective), before)
         for variable, old in zip(objective.optimizer.variables, optimizer_before):
             np.testing.assert_array_equal(variable.numpy(), old)
@@ -356,12 +369,11 @@ def test_both_views_start_from_perturbations_of_their_own():
 
 
 class TestFit:
-    def dataset(self) -> tf.data.Dataset:
-        return tf.data.Dataset.from_tensor_slices(IMAGES).batch(BATCH, drop_remainder=True)
-
     def test_equals_the_same_number_of_train_steps(self):
         fitted, manual = build("ds"), build("ds")
-        history = fitted.fit(self.dataset(), epochs=1, verbose=0).history
+        history = fitted.fit(
+            tf.data.Dataset.from_tensor_slices(IMAGES).batch(BATCH), epochs=1, shuffle=False, verbose=0
+        ).history
         logs = train(manual, steps=2)
         assert set(history) == VARIANTS["ds"][1] | MEASURED
         for name, (value,) in history.items():
@@ -370,34 +382,28 @@ class TestFit:
         for name, value in weights(manual).items():
             np.testing.assert_allclose(weights(fitted)[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
 
-    @pytest.mark.parametrize("with_labels", [False, True])
-    def test_takes_arrays_and_a_last_batch_that_is_smaller(self, with_labels):
-        objective = build("ds")
-        images = IMAGES[: BATCH + 4]
-        labels = np.zeros(len(images)) if with_labels else None
-        history = objective.fit(images, labels, batch_size=BATCH, epochs=1, shuffle=False, verbose=0).history
-        assert np.isfinite(history["loss"][0]) and history["loss"][0] > 0
-        assert int(objective.step) == 2
-
-    def test_compiles_with_an_optimiser_by_name(self):
+    def test_takes_arrays_labels_and_a_last_batch_that_is_smaller(self):
         objective = build("s2s")
         objective.compile(optimizer="adamw")
-        assert objective.fit(self.dataset(), verbose=0).history["loss"][0] > 0
+        images = IMAGES[: BATCH + 4]
+        history = objective.fit(images, np.zeros(len(images)), batch_size=BATCH, shuffle=False, verbose=0).history
+        assert np.isfinite(history["loss"][0]) and history["loss"][0] > 0
+        assert int(objective.step) == 2
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
 def test_other_precisions(policy):
-    exact, _ = train(build("ds")), None
+    single = build("ds")
     keras.config.set_dtype_policy(policy)
     objective = build("ds")
-    logs = train(objective)
-    keras.config.set_dtype_policy("float32")
+    objective.set_weights(single.get_weights())
+    logs, expected = train(objective), train(single)
     for name in ("loss", "loss_standard", "loss_adversarial"):
-        assert logs[name] == pytest.approx(exact[name], rel=0.05)
+        assert logs[name] == pytest.approx(expected[name], rel=0.02)
     assert isinstance(objective.optimizer, keras.optimizers.LossScaleOptimizer) == (policy == "mixed_float16")
-    assert all(np.all(np.isfinite(value)) for value in weights(objective).values())
-    expected = "float64" if policy == "float64" else "float32"
-    assert {value.dtype.name for path, value in weights(objective).items()} == {expected}
+    dtype = "float64" if policy == "float64" else "float32"
+    for path, value in weights(objective).items():
+        assert value.dtype == dtype and np.all(np.isfinite(value)), path
 
 
 def test_mixed_precision_measures_the_gradient_without_the_loss_scale():
@@ -424,7 +430,7 @@ def test_feature_std(features, expected):
 def test_unknown_variant():
     with pytest.raises(UsageError) as error:
         OBJECTIVES["sd"]
-    assert str(error.value) == 'Unknown variant; did you mean "ds"? Known: s2s, a2a, a2s, ds. Received: \'sd\''
+    assert str(error.value) == "Unknown variant; did you mean \"ds\"? Known: s2s, a2a, a2s, ds. Received: 'sd'"
 
 
 @pytest.mark.slow
@@ -453,12 +459,8 @@ def compare_replicas() -> None:
             )
         for name, value in expected.items():
             actual = np.mean(strategy.experimental_local_results(logs[name]))
-            print(variant, name, actual - value.numpy())
             if name != "feature_std":  # of each replica's own rows
                 np.testing.assert_allclose(actual, value, rtol=1e-6)
-        worst = 0.0
-        for path, value in weights(replicated).items():
+        for path, value in weights(single).items():
             if path != "head/fc1/bias":
-                worst = max(worst, np.linalg.norm(value - weights(single)[path]) / (1e-30 + np.linalg.norm(value)))
-        print(variant, "weights", worst)
-        assert worst < 1e-10
+                np.testing.assert_allclose(weights(replicated)[path], value, rtol=1e-10, atol=1e-12, err_msg=path)

@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import re
+import signal
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ import yaml
 
 import acl_tf
 from acl_tf.config import OptimizerConfig, PretrainConfig, build, merge, read_settings
-from acl_tf.errors import CheckpointError, NonFiniteError, UsageError
+from acl_tf.data.batches import batches
+from acl_tf.errors import CheckpointError, Interrupted, NonFiniteError, UsageError
 from acl_tf.model_folder import load_encoder, load_projection_head, verify
 from acl_tf.pretrain.run import build_objective, build_optimizer, pretrain
 from acl_tf.training.metrics_log import read_metrics
@@ -143,6 +146,45 @@ def test_training_that_diverges(dataset, tmp_path):
     assert all(np.isfinite(reader.get_tensor(name)).all() for name in numbers)
     assert json.loads((folder / "run.json").read_text())["status"] == "failed"
     assert not (folder / "model").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "variant, optimizer, precision",
+    [
+        ("ds", "lars", "float32"),
+        ("a2a", "adamw", "mixed_bfloat16"),
+        ("a2s", "sgd", "mixed_float16"),  # its scale of the loss is state, too
+        ("ds", "lars", "float64"),
+    ],
+)
+def test_an_interrupted_run_goes_on_exactly(dataset, tmp_path, monkeypatch, variant, optimizer, precision):
+    settings = config(
+        dataset,
+        objective={"variant": variant},
+        optimizer={"name": optimizer, "learning_rate": 0.01},
+        attack={"steps": 1},
+        training={"precision": precision},
+    )
+    pretrain(settings, tmp_path / "whole")
+
+    def interrupted(*arguments):
+        for number, batch in enumerate(batches(*arguments)):
+            if number == 4:  # between two rows, and two checkpoints
+                os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    with monkeypatch.context() as patch:
+        patch.setattr("acl_tf.pretrain.run.batches", interrupted)
+        with pytest.raises(Interrupted, match=r"Interrupted by SIGINT after step 5"):
+            pretrain(settings, tmp_path / "parts")
+    pretrain(settings, tmp_path / "parts", resume=True)
+    whole, parts = [tmp_path / run / "model" / "paired.safetensors" for run in ("whole", "parts")]
+    assert parts.read_bytes() == whole.read_bytes()
+    rows, expected = [read_metrics(tmp_path / run / "metrics.jsonl") for run in ("parts", "whole")]
+    for row in [*rows, *expected]:
+        del row["images_per_second"]
+    assert rows == expected and [row["step"] for row in rows] == [2, 3, 4, 6]
 
 
 # What a configuration builds

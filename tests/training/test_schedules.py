@@ -17,7 +17,10 @@ def test_matches_the_published_code(parity):
 
 
 @hypothesis.given(
-    peak=st.floats(1e-3, 10), total=st.integers(1, 200), share=st.floats(0, 0.99), floor=st.sampled_from([0.0, 1e-6, 1e-3])
+    peak=st.floats(1e-3, 10),
+    total=st.integers(1, 200),
+    share=st.floats(0, 0.99),
+    floor=st.sampled_from([0.0, 1e-6, 1e-3]),
 )
 def test_matches_the_oracle_to_the_end_and_beyond(peak, total, share, floor):
     warmup = int(share * total)
