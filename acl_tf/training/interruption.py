@@ -1,10 +1,8 @@
 """Ctrl-C and SIGTERM: finish the step, keep the state, say how to go on."""
 
-import logging
+import os
 import signal
 from types import FrameType, TracebackType
-
-logger = logging.getLogger(__name__)
 
 
 class Interruption:
@@ -28,7 +26,8 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = signal.Signals(number)
-        logger.warning("%s: finishing the step and saving; once more stops at once.", self.signal.name)
+        # Not by a logger: the signal may have come while stderr was being written.
+        os.write(2, f"acl-tf: {self.signal.name}: finishing the step and saving; once more stops at once.\n".encode())
         self._restore()
 
     def _restore(self) -> None:

@@ -55,22 +55,22 @@ class Loop:
             Interrupted: If a signal asked for an end; the state is saved.
         """
         train_step = tf.function(self.model.train_step)
-        begin, begin_step = time.perf_counter(), first_step
+        begin, begin_step = time.perf_counter(), None  # tracing takes most of the first step's time: not counted
         for step, batch in enumerate(batches, first_step + 1):
             rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)
             values = {name: float(value) for name, value in train_step(tf.convert_to_tensor(batch)).items()}
             self._check_finite(step, values)
             self.progress.advance(step)
-            if step == first_step + 1:  # tracing the step took most of the first one's time
-                begin, begin_step = time.perf_counter(), step
             epoch_end = step % self.steps_per_epoch == 0
             if epoch_end or step % self.training.log_steps == 0:
-                seconds = time.perf_counter() - begin
                 values["learning_rate"] = float(rate)
-                values["images_per_second"] = (step - begin_step) * len(batch) / seconds if step > begin_step else 0.0
+                if begin_step is not None:
+                    values["images_per_second"] = (step - begin_step) * len(batch) / (time.perf_counter() - begin)
                 self.log.write(step, (step - 1) // self.steps_per_epoch + 1, values)
                 self.progress.report(step, values)
                 self.model.reset_metrics()
+                begin_step = None
+            if begin_step is None:
                 begin, begin_step = time.perf_counter(), step
             signal = self.interruption.signal
             if signal or epoch_end or step % self.training.checkpoint_steps == 0:

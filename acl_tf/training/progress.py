@@ -53,7 +53,8 @@ class TrainingProgress:
 
     def report(self, step: int, values: Mapping[str, float]) -> None:
         """Shows what was measured since the last report."""
-        measured = f"loss {values['loss']:.4f}  {values['images_per_second']:.1f} images/s"
+        rate = values.get("images_per_second")  # the first step of a process is not timed
+        measured = f"loss {values['loss']:.4f}" + (f"  {rate:.1f} images/s" if rate is not None else "")
         self.bar.update(self.task, measured=measured)
         if not self.console.is_terminal:
             seconds = (time.monotonic() - self.begin) / (step - self.first_step) * (self.total_steps - step)

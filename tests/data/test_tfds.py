@@ -9,7 +9,7 @@ from acl_tf.data import tfds as source
 from acl_tf.data.tfds import load_tfds
 from acl_tf.errors import DataError, UsageError
 
-COUNTS = {"train": 30, "test": 7, "unlabelled": 12}
+COUNTS = {"train": 60, "test": 7, "unlabelled": 12}
 
 
 def image(split: str, number: int, channels: int = 3) -> np.ndarray:
@@ -27,8 +27,10 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
     )
 
+    SHUFFLED = False
+
     def _info(self):
-        return self.dataset_info_from_configs(features=self.FEATURES, disable_shuffling=True)
+        return self.dataset_info_from_configs(features=self.FEATURES, disable_shuffling=not self.SHUFFLED)
 
     def _split_generators(self, dl_manager):
         return {split: self._generate_examples(split) for split in COUNTS}
@@ -36,6 +38,12 @@ class TinyShapes(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _generate_examples(self, split):
         for number in range(COUNTS[split]):
             yield number, {"image": image(split, number), "label": -1 if split == "unlabelled" else number % 3}
+
+
+class TinyShuffled(TinyShapes, skip_registration=True):
+    """Stored in a random order, as most data sets are; TFDS may then mix the shards while it reads."""
+
+    SHUFFLED = True
 
 
 class TinyGrey(TinyShapes, skip_registration=True):
@@ -72,7 +80,7 @@ class TinyText(TinyGrey, skip_registration=True):
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tfds")
     config = tfds.download.DownloadConfig(num_shards=3)
-    for builder in (TinyShapes, TinyGrey, TinySizes, TinyText):
+    for builder in (TinyShapes, TinyShuffled, TinyGrey, TinySizes, TinyText):
         builder(data_dir=folder).download_and_prepare(download_config=config)
     return str(folder)
 
@@ -85,16 +93,24 @@ def complaint(kind: type[Exception], *arguments) -> str:
 
 def test_images_are_in_stored_order_over_all_shards(data_dir):
     loaded = load_tfds("tiny_shapes", "train", data_dir)
-    np.testing.assert_array_equal(loaded.images, [image("train", number) for number in range(30)])
-    np.testing.assert_array_equal(loaded.labels, np.arange(30) % 3)
+    np.testing.assert_array_equal(loaded.images, [image("train", number) for number in range(60)])
+    np.testing.assert_array_equal(loaded.labels, np.arange(60) % 3)
     assert loaded.classes == ("circle", "square", "star")
     assert (loaded.name, loaded.split) == ("tiny_shapes", "train")
 
 
-@pytest.mark.parametrize("limit", [1, 11, 29, 30, 99])
+def test_shards_are_not_mixed(data_dir):
+    shards = [load_tfds("tiny_shuffled", f"train[{number}shard]", data_dir) for number in range(3)]
+    assert [len(shard) for shard in shards] == [20, 20, 20]
+    loaded = load_tfds("tiny_shuffled", "train", data_dir)
+    np.testing.assert_array_equal(loaded.images, np.concatenate([shard.images for shard in shards]))
+    np.testing.assert_array_equal(loaded.labels, np.concatenate([shard.labels for shard in shards]))
+
+
+@pytest.mark.parametrize("limit", [1, 11, 59, 60, 99])
 def test_the_limit_takes_the_first(data_dir, limit):
     loaded = load_tfds("tiny_shapes", "train", data_dir, limit)
-    np.testing.assert_array_equal(loaded.images, [image("train", number) for number in range(min(limit, 30))])
+    np.testing.assert_array_equal(loaded.images, [image("train", number) for number in range(min(limit, 60))])
 
 
 def test_an_unlabelled_split(data_dir):
