@@ -16,7 +16,7 @@ from acl_tf.pretrain import OBJECTIVES
 from acl_tf.registry import Registry, nearest
 from acl_tf.training import OPTIMIZERS
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "float64")
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"]
 
 
 def _number(value: Any) -> Any:
@@ -169,7 +169,7 @@ class TrainingConfig(Section):
 
     epochs: Count = 1000
     batch_size: Annotated[int, Field(ge=2)] = 512
-    precision: Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"] = "float32"
+    precision: Precision = "float32"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     checkpoint_steps: Count = 500
     keep_checkpoints: Annotated[int, Field(ge=2)] = 3

@@ -1,4 +1,5 @@
 import re
+from typing import get_args
 
 import pytest
 import yaml
@@ -93,7 +94,7 @@ configurations = st.builds(
         {
             "epochs": counts,
             "batch_size": st.integers(2, 10**6),
-            "precision": st.sampled_from(config.PRECISIONS),
+            "precision": st.sampled_from(get_args(config.Precision)),
             "seed": st.integers(0, 2**31 - 1),
             "checkpoint_steps": counts,
             "keep_checkpoints": st.integers(2, 100),
