@@ -4,59 +4,91 @@
 
 Without options: ResNet-18, batch 64, 5 attack steps; acl_tf in float32 and mixed_bfloat16, `pytorch` (as ACL's authors
 write it: `loss.backward()` in the attack, so weight gradients too) and `pytorch_lean` (gradient to the images only),
-both in float32. The steps take turns, so that all see the same machine; the median round counts. acl_tf's step
-includes the augmentation of the images, PyTorch's begins with augmented views. Without PyTorch its rows are left out.
+both in float32. Each lives in a process of its own and they take turns, so that all see the same machine and none
+another's threads; the median round counts. acl_tf's step includes the augmentation of the images, PyTorch's begins with
+augmented views. Without PyTorch its rows are left out.
 """
 
 import argparse
 import importlib.util
 import json
+import multiprocessing
 import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
-import numpy as np
-import tensorflow as tf
 from rich.console import Console
 from rich.table import Table
 
-from acl_tf.config import PretrainConfig, build
-from acl_tf.pretrain.run import build_objective, build_optimizer
-
 IMAGE_SHAPE = (32, 32, 3)
 
+# Takes one step and waits until it is done.
+Step = Callable[[], Any]
 
-@dataclass
+
 class Case:
-    """A step to time.
+    """A step to time, in a process of its own.
 
-    Attributes:
+    Args:
         framework: `acl_tf`, `pytorch` or `pytorch_lean`.
         precision: As a Keras dtype policy.
-        step: Takes one step and waits until it is done.
+        arguments: Of the command line.
+
+    Attributes:
         seconds: Of each timed step.
+        device: `GPU` or `CPU`.
     """
 
-    framework: str
-    precision: str
-    step: Callable[[], Any]
-    seconds: list[float] = field(default_factory=list)
+    def __init__(self, framework: str, precision: str, arguments: argparse.Namespace) -> None:
+        self.framework = framework
+        self.precision = precision
+        self.seconds: list[float] = []
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, framework, precision, arguments), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.device = self.connection.recv()  # once the step is built and warm
+
+    def step(self) -> None:
+        """Takes one step and notes its time."""
+        self.connection.send("step")
+        self.seconds.append(self.connection.recv())
+
+    def end(self) -> None:
+        """Ends the process."""
+        self.connection.send("end")
+        self.process.join()
+
+
+def serve(connection: Connection, framework: str, precision: str, arguments: argparse.Namespace) -> None:
+    """Builds a step, warms it up by two, and takes one for each message."""
+    step, device = acl_tf_step(precision, arguments) if framework == "acl_tf" else pytorch_step(framework, arguments)
+    step()
+    step()
+    connection.send(device)
+    while connection.recv() == "step":
+        begin = time.perf_counter()
+        step()
+        connection.send(time.perf_counter() - begin)
 
 
 def main() -> None:
     """Times all cases and prints the table."""
     arguments = parse()
-    cases = [acl_tf_case(arguments, precision) for precision in arguments.precision]
+    wanted = [("acl_tf", precision) for precision in arguments.precision]
     if importlib.util.find_spec("torch") and not arguments.no_pytorch:
-        cases += pytorch_cases(arguments)
-    measure(cases, arguments.rounds)
+        wanted += [("pytorch", "float32"), ("pytorch_lean", "float32")]
+    cases = [Case(framework, precision, arguments) for framework, precision in wanted]
+    for _ in range(arguments.rounds):
+        for case in cases:
+            case.step()
+    for case in cases:
+        case.end()
     rows = [row(case, cases, arguments) for case in cases]
     print_table(rows)
     if arguments.json:
@@ -77,8 +109,16 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def acl_tf_case(arguments: argparse.Namespace, precision: str) -> Case:
-    """Builds the step that `acl-tf pretrain` takes."""
+def acl_tf_step(precision: str, arguments: argparse.Namespace) -> tuple[Step, str]:
+    """Returns the step that `acl-tf pretrain` takes, and its device."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from acl_tf.config import PretrainConfig, build
+    from acl_tf.pretrain.run import build_objective, build_optimizer
+
     config = build(
         PretrainConfig,
         {
@@ -95,35 +135,22 @@ def acl_tf_case(arguments: argparse.Namespace, precision: str) -> Case:
     images = np.random.default_rng(0).integers(0, 256, (arguments.batch_size, *IMAGE_SHAPE), np.uint8)
     batch = tf.constant(images)
     train_step = tf.function(objective.train_step)
-    return Case("acl_tf", precision, lambda: float(train_step(batch)["loss"]))
+    device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    return lambda: float(train_step(batch)["loss"]), device
 
 
-def pytorch_cases(arguments: argparse.Namespace) -> list[Case]:
-    """Builds both PyTorch steps."""
-    import pytorch_step
+def pytorch_step(framework: str, arguments: argparse.Namespace) -> tuple[Step, str]:
+    """Returns the PyTorch step of that name, and its device."""
+    import pytorch_step as peers
     import torch
 
     views = torch.rand(2, arguments.batch_size, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     device = "cuda" if torch.cuda.is_available() else "cpu"
     view_i, view_j = views.to(device)
-    cases = []
-    for framework, kind in (("pytorch", pytorch_step.AuthorsStep), ("pytorch_lean", pytorch_step.LeanStep)):
-        torch.manual_seed(0)
-        peer = kind(arch=arguments.arch, width=arguments.width, steps=arguments.steps, device=device)
-        cases.append(Case(framework, "float32", lambda peer=peer: peer.step(view_i, view_j)))
-    return cases
-
-
-def measure(cases: list[Case], rounds: int) -> None:
-    """Warms every case up by two steps, then lets them take turns."""
-    for case in cases:
-        case.step()
-        case.step()
-    for _ in range(rounds):
-        for case in cases:
-            begin = time.perf_counter()
-            case.step()
-            case.seconds.append(time.perf_counter() - begin)
+    torch.manual_seed(0)
+    kind = peers.AuthorsStep if framework == "pytorch" else peers.LeanStep
+    peer = kind(arch=arguments.arch, width=arguments.width, steps=arguments.steps, device=device)
+    return lambda: peer.step(view_i, view_j), "GPU" if device == "cuda" else "CPU"
 
 
 def row(case: Case, cases: list[Case], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -141,7 +168,7 @@ def row(case: Case, cases: list[Case], arguments: argparse.Namespace) -> dict[st
         "seconds_per_step": [round(seconds, 4) for seconds in case.seconds],
         "speed_up": {name: round(rate * median / arguments.batch_size, 3) for name, median in medians.items()},
         "cores": os.cpu_count(),
-        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
+        "device": case.device,
     }
 
 
