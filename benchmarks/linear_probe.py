@@ -9,13 +9,14 @@ adversarial probe (ALF) on PGD-10 images. The encoder does not move. Test images
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from acl_tf.startup import start_tensorflow
+
+start_tensorflow()
 
 import keras
 from rich.console import Console
@@ -26,6 +27,7 @@ from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.config import DataConfig
 from acl_tf.data import sources
 from acl_tf.data.image_set import ImageSet
+from acl_tf.errors import AclTfError
 from acl_tf.evaluate import clean, robust
 from acl_tf.files import sha256
 from acl_tf.finetune.linear_probe import LinearProbe
@@ -39,8 +41,11 @@ from acl_tf.training.sgd import SGD
 def main() -> None:
     """Probes every encoder and prints the table."""
     arguments = parse()
-    train, test = load_images(arguments)
-    records = [record for name in arguments.encoders for record in probe(name, train, test, arguments)]
+    try:
+        train, test = load_images(arguments)
+        records = [record for name in arguments.encoders for record in probe(name, train, test, arguments)]
+    except AclTfError as error:
+        raise SystemExit(f"linear_probe.py: error: {error}") from None
     print_table(records)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(records, indent=2) + "\n", encoding="utf-8")

@@ -111,7 +111,10 @@ def parse() -> argparse.Namespace:
 
 def acl_tf_step(precision: str, arguments: argparse.Namespace) -> tuple[Step, str]:
     """Returns the step that `acl-tf pretrain` takes, and its device."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from acl_tf.startup import start_tensorflow
+
+    start_tensorflow()
+
     import keras
     import numpy as np
     import tensorflow as tf
