@@ -16,8 +16,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f'; did you mean "{matches[0]}"?' if matches else ""
 
 
-class Registry(Mapping[str, Any]):
-    """A read-only mapping from names to objects that are imported when they are asked for.
+class Registry:
+    """Names, and the objects that they stand for, which are imported when they are asked for.
 
     Listing the names imports nothing, so a command's help stays fast.
 

@@ -15,7 +15,7 @@ def test_a_name_gives_the_object():
     assert SHAPES["square"] is collections.OrderedDict
 
 
-def test_is_a_mapping_of_names():
+def test_is_a_collection_of_names():
     assert list(SHAPES) == ["square", "triangle"]
     assert len(SHAPES) == 2
     assert "square" in SHAPES and "circle" not in SHAPES and None not in SHAPES

@@ -1,13 +1,14 @@
 """RA: accuracy under PGD-20."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from acl_tf.attacks.base import GradientAttack
 from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.data.image_set import ImageSet
 from acl_tf.evaluate.clean import batches
@@ -47,23 +48,9 @@ def run(
     """
     begin = time.perf_counter()
     attack = LinfPGD(epsilon, epsilon / 4 if step_size is None else step_size, STEPS)
-    first_seed = step_seed(seed, 0)
-
-    @tf.function(reduce_retracing=True)
-    def predict_attacked(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        shape = images.shape[1:]
-
-        def start(index: tf.Tensor) -> tf.Tensor:
-            return attack.start((1, *shape), fold_in(first_seed, index))[0]
-
-        def loss(attacked: tf.Tensor) -> tf.Tensor:
-            return cross_entropy(model(attacked, training=False), labels)
-
-        starts = tf.map_fn(start, indices, fn_output_signature=tf.float32)
-        return model(attack(images, loss, starts).images, training=False)
-
+    predict = _predictor(model, attack, seed)
     correct = [
-        predict_attacked(indices, images, labels).numpy().argmax(-1) == labels
+        predict(indices, images, labels).numpy().argmax(-1) == labels
         for indices, images, labels in batches(image_set, batch_size)
     ]
     described = {
@@ -82,3 +69,21 @@ def run(
     }
     value = float(np.concatenate(correct).mean())
     yield record("robust_accuracy", value, image_set, described, model_sha256, time.perf_counter() - begin)
+
+
+def _predictor(model: keras.Model, attack: GradientAttack, seed: int) -> Callable[..., tf.Tensor]:
+    """Returns what attacks images, each from a start of its own index, and predicts their logits."""
+    first_seed = step_seed(seed, 0)
+
+    @tf.function(reduce_retracing=True)
+    def predict(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        def start(index: tf.Tensor) -> tf.Tensor:
+            return attack.start((1, *images.shape[1:]), fold_in(first_seed, index))[0]
+
+        def loss(attacked: tf.Tensor) -> tf.Tensor:
+            return cross_entropy(model(attacked, training=False), labels)
+
+        starts = tf.map_fn(start, indices, fn_output_signature=tf.float32)
+        return model(attack(images, loss, starts).images, training=False)
+
+    return predict
