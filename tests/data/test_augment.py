@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.data import augment
+from acl_tf.data import augment, color
 from acl_tf.data.augment import Augmentation
 from tests.reference import augment as reference
 
@@ -114,12 +114,12 @@ def test_resize_mirrors_exactly():
 # Colour
 
 
-@pytest.mark.parametrize("order", augment.JITTER_ORDERS)
+@pytest.mark.parametrize("order", color.JITTER_ORDERS)
 def test_color_jitter_matches_the_oracle_in_every_order(order):
     images = noise(3, 4) / np.float32(255)
     images[:, 0, :3] = [[[0.0], [0.5], [1.0]]]  # Black, grey and white have no hue.
     parameters = np.array([[1.4, 0.6, 1.4, 0.1], [0.6, 1.4, 0.6, -0.1], [1.0, 1.3, 0.0, 0.5]], np.float32)
-    jittered = augment.color_jitter(images, *parameters.T, tf.constant([order] * 3))
+    jittered = color.color_jitter(images, *parameters.T, tf.constant([order] * 3))
     expected = [reference.color_jitter(image, values, order) for image, values in zip(images, parameters)]
     np.testing.assert_allclose(jittered, expected, atol=2e-6)
 
@@ -127,14 +127,14 @@ def test_color_jitter_matches_the_oracle_in_every_order(order):
 def test_each_image_has_its_own_order():
     images = noise(24, 4) / np.float32(255)
     parameters = np.array([1.4, 0.6, 1.4, 0.1], np.float32)
-    jittered = augment.color_jitter(images, *np.tile(parameters[:, np.newaxis], 24), tf.constant(augment.JITTER_ORDERS))
-    expected = [reference.color_jitter(image, parameters, order) for image, order in zip(images, augment.JITTER_ORDERS)]
+    jittered = color.color_jitter(images, *np.tile(parameters[:, np.newaxis], 24), tf.constant(color.JITTER_ORDERS))
+    expected = [reference.color_jitter(image, parameters, order) for image, order in zip(images, color.JITTER_ORDERS)]
     np.testing.assert_allclose(jittered, expected, atol=2e-6)
 
 
 def test_grayscale_makes_channels_equal_where_selected():
     images = noise(3) / np.float32(255)
-    gray = augment.random_grayscale(images, tf.constant([True, False, True]))
+    gray = color.random_grayscale(images, tf.constant([True, False, True]))
     expected = np.repeat(reference.grayscale(images)[..., np.newaxis], 3, axis=-1)
     np.testing.assert_allclose(gray[::2], expected[::2], atol=1e-6)
     np.testing.assert_array_equal(gray[1], images[1])
@@ -174,7 +174,7 @@ def test_strengths_are_uniform_in_their_range(name, strength, lower, upper):
 
 def test_parameters_are_independent():
     parameters = draw(Augmentation(), 4_000)
-    hue_position = np.argmax(parameters.pop("order") == augment.HUE, axis=1)
+    hue_position = np.argmax(parameters.pop("order") == color.HUE, axis=1)
     columns = [*parameters.pop("boxes").T, hue_position, *parameters.values()]
     correlation = np.corrcoef(np.array(columns, np.float64))
     size_and_position = correlation[:4, :4]  # The larger a box, the less it can move.
