@@ -183,7 +183,7 @@ def test_an_interrupted_run_goes_on_exactly(dataset, tmp_path, monkeypatch, vari
     assert parts.read_bytes() == whole.read_bytes()
     rows, expected = [read_metrics(tmp_path / run / "metrics.jsonl") for run in ("parts", "whole")]
     for row in [*rows, *expected]:
-        del row["images_per_second"]
+        row.pop("images_per_second", None)  # the first step of a process is not timed
     assert rows == expected and [row["step"] for row in rows] == [2, 3, 4, 6]
 
 
