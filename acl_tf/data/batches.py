@@ -10,6 +10,11 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return images // batch_size
 
 
+def epoch_of(step: int, per_epoch: int) -> int:
+    """Returns the epoch, from 1, that the step of that number, from 1, belongs to."""
+    return (step - 1) // per_epoch + 1
+
+
 def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:
     """Returns the order in which an epoch takes the images.
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from acl_tf.config import TrainingConfig
+from acl_tf.data.batches import epoch_of
 from acl_tf.errors import Interrupted, NonFiniteError
 from acl_tf.training.checkpoints import Checkpoints
 from acl_tf.training.interruption import Interruption
@@ -66,7 +67,7 @@ class Loop:
                 values["learning_rate"] = float(rate)
                 if begin_step is not None:
                     values["images_per_second"] = (step - begin_step) * len(batch) / (time.perf_counter() - begin)
-                self.log.write(step, (step - 1) // self.steps_per_epoch + 1, values)
+                self.log.write(step, epoch_of(step, self.steps_per_epoch), values)
                 self.progress.report(step, values)
                 self.model.reset_metrics()
                 begin_step = None
@@ -97,7 +98,7 @@ class Loop:
 
     def _fail(self, step: int, what: str) -> None:
         kept = self.checkpoints.paths()
-        epoch = (step - 1) // self.steps_per_epoch + 1
+        epoch = epoch_of(step, self.steps_per_epoch)
         raise NonFiniteError(
             f"{what} at step {step} (epoch {epoch}). "
             f"{f'The last good checkpoint is {kept[-1]}' if kept else 'There is no checkpoint yet'}; "

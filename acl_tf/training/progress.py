@@ -7,6 +7,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from acl_tf.data.batches import epoch_of
+
 
 class TrainingProgress:
     """Shows how far a training is, how fast it is and how long it will take, on stderr.
@@ -48,7 +50,7 @@ class TrainingProgress:
 
     def advance(self, step: int) -> None:
         """Notes that `step` steps are done."""
-        epoch = (step - 1) // self.steps_per_epoch + 1
+        epoch = epoch_of(step, self.steps_per_epoch)
         self.bar.update(self.task, completed=step, description=f"epoch {epoch}/{self.epochs}")
 
     def report(self, step: int, values: Mapping[str, float]) -> None:
@@ -58,7 +60,7 @@ class TrainingProgress:
         self.bar.update(self.task, measured=measured)
         if not self.console.is_terminal:
             seconds = (time.monotonic() - self.begin) / (step - self.first_step) * (self.total_steps - step)
-            epoch = (step - 1) // self.steps_per_epoch + 1
+            epoch = epoch_of(step, self.steps_per_epoch)
             self.console.print(
                 f"step {step}/{self.total_steps}  epoch {epoch}/{self.epochs}  {measured}  {_clock(seconds)} left",
                 soft_wrap=True,
