@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -29,7 +29,9 @@ def _number(value: Any) -> Any:
     return value
 
 
-def _known(registry: Registry) -> Any:
+def known(registry: Registry) -> Any:
+    """Returns a validator that takes the names of a registry only."""
+
     def check(value: Any) -> Any:
         registry_names = list(registry)
         if value not in registry_names:
@@ -58,8 +60,8 @@ Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 NonNegative = Annotated[Number, Field(ge=0)]
 Positive = Annotated[Number, Field(gt=0)]
 Probability = Annotated[Number, Field(ge=0, le=1)]
-_as_tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-Interval = Annotated[tuple[Positive, Positive], _as_tuple, AfterValidator(_ascending)]
+as_tuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+Interval = Annotated[tuple[Positive, Positive], as_tuple, AfterValidator(_ascending)]
 Share = Annotated[Number, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -93,7 +95,7 @@ class DataConfig(Section):
 class AugmentationConfig(Section):
     """SimCLR's augmentation; see `acl_tf.data.augment.Augmentation`."""
 
-    crop_scale: Annotated[tuple[Share, Share], _as_tuple, AfterValidator(_ascending)] = (0.1, 1.0)
+    crop_scale: Annotated[tuple[Share, Share], as_tuple, AfterValidator(_ascending)] = (0.1, 1.0)
     crop_ratio: Interval = (3 / 4, 4 / 3)
     flip: bool = True
     brightness: NonNegative = 0.4
@@ -107,7 +109,7 @@ class AugmentationConfig(Section):
 class ModelConfig(Section):
     """The encoder and its projection head; see `acl_tf.models`."""
 
-    arch: Annotated[str, _known(BACKBONES)] = "resnet18"
+    arch: Annotated[str, known(BACKBONES)] = "resnet18"
     width: Positive = 1.0
     stem: Literal["cifar", "imagenet"] = "cifar"
     batch_norm: Literal["paired", "single"] = "paired"
@@ -117,7 +119,7 @@ class ModelConfig(Section):
 class ObjectiveConfig(Section):
     """What is contrasted; see `acl_tf.pretrain`. `alpha` weighs the adversarial stream of DS."""
 
-    variant: Annotated[str, _known(OBJECTIVES)] = "ds"
+    variant: Annotated[str, known(OBJECTIVES)] = "ds"
     alpha: NonNegative = 1.0
     temperature: Positive = 0.5
 
@@ -144,7 +146,7 @@ class OptimizerConfig(Section):
         final_learning_rate: Where the cosine ends.
     """
 
-    name: Annotated[str, _known(OPTIMIZERS)] = "lars"
+    name: Annotated[str, known(OPTIMIZERS)] = "lars"
     learning_rate: Positive = 5.0
     momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 1e-6
@@ -154,12 +156,11 @@ class OptimizerConfig(Section):
     final_learning_rate: NonNegative = 1e-6
 
 
-class TrainingConfig(Section):
-    """How long and how to train.
+class RunConfig(Section):
+    """How long to train, and how to keep track.
 
     Attributes:
         epochs: Passes over the images; the last incomplete batch of each is left out.
-        batch_size: Global batch size, in images.
         precision: `float32`, `mixed_bfloat16`, `mixed_float16`, or `float64` (for tests).
         seed: Of initialisation, order and all randomness.
         checkpoint_steps: A checkpoint is written every so many steps, and at the end of every epoch.
@@ -168,7 +169,6 @@ class TrainingConfig(Section):
     """
 
     epochs: Count = 1000
-    batch_size: Annotated[int, Field(ge=2)] = 512
     precision: Precision = "float32"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     checkpoint_steps: Count = 500
@@ -176,11 +176,19 @@ class TrainingConfig(Section):
     log_steps: Count = 10
 
 
+class TrainingConfig(RunConfig):
+    """How long and how to train; `batch_size` is the global one, in images."""
+
+    batch_size: Annotated[int, Field(ge=2)] = 512
+
+
 class PretrainConfig(Section):
     """A pre-training run. The defaults are ACL's for CIFAR-10.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
     """
+
+    command: ClassVar[str] = "pretrain"
 
     data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -201,14 +209,19 @@ AnyConfig = TypeVar("AnyConfig", bound=Section)
 Settings = Mapping[str, Any]
 
 
-def recipe_names() -> list[str]:
-    """Returns the names of the recipes that come with acl-tf."""
-    files = resources.files("acl_tf.configs").iterdir()
+def recipe_names(command: str = "pretrain") -> list[str]:
+    """Returns the names of the recipes that come with acl-tf for a command: `pretrain`, `finetune`, …."""
+    folder = resources.files("acl_tf.configs").joinpath(command.replace("-", "_"))
+    files = folder.iterdir() if folder.is_dir() else ()  # a command need not have any
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
-def read_settings(source: str) -> Settings:
+def read_settings(source: str, command: str = "pretrain") -> Settings:
     """Reads a YAML file, or the recipe of that name.
+
+    Args:
+        source: Path of a file, or name of a recipe.
+        command: Whose recipe.
 
     Raises:
         UsageError: If there is neither, or if it is no YAML mapping.
@@ -216,13 +229,12 @@ def read_settings(source: str) -> Settings:
     path = Path(source)
     if path.is_file():
         text = path.read_bytes()
-    elif source in recipe_names():
-        text = (resources.files("acl_tf.configs") / f"{source}.yaml").read_bytes()
+    elif source in (names := recipe_names(command)):
+        text = resources.files("acl_tf.configs").joinpath(command.replace("-", "_"), f"{source}.yaml").read_bytes()
     else:
-        hint = nearest(source, recipe_names()) or "."
         raise UsageError(
-            f"No configuration file and no recipe of that name{hint} "
-            f"Recipes: {', '.join(recipe_names())}. Received: {source!r}"
+            f"No configuration file and no recipe of that name{nearest(source, names) or '.'} "
+            f"Recipes: {', '.join(names)}. Received: {source!r}"
         )
     settings = _yaml(text, source) or {}
     if not isinstance(settings, dict):

@@ -29,23 +29,23 @@ def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(images)
 
 
-def batches(images: np.ndarray, batch_size: int, seed: int, first_step: int, last_step: int) -> Iterator[np.ndarray]:
-    """Yields the batches of the steps from `first_step` to `last_step`.
+def batch_rows(images: int, batch_size: int, seed: int, first_step: int, last_step: int) -> Iterator[np.ndarray]:
+    """Yields which images make the batches of the steps from `first_step` to `last_step`.
 
     Args:
-        images: Shape `(n, …)`, n at least `batch_size`.
+        images: How many there are, at least `batch_size`.
         batch_size: Number of images in each batch.
         seed: Of the run.
         first_step: The first step to yield, counted over all epochs from 0.
         last_step: Where to stop; not yielded.
 
     Yields:
-        Arrays of shape `(batch_size, …)`.
+        Arrays of shape `(batch_size,)`.
     """
-    per_epoch = steps_per_epoch(len(images), batch_size)
+    per_epoch = steps_per_epoch(images, batch_size)
     order, ordered_epoch = np.empty(0, np.int64), -1
     for step in range(first_step, last_step):
         epoch, batch = divmod(step, per_epoch)
         if epoch != ordered_epoch:
-            order, ordered_epoch = epoch_order(len(images), seed, epoch), epoch
-        yield images[order[batch * batch_size : (batch + 1) * batch_size]]
+            order, ordered_epoch = epoch_order(images, seed, epoch), epoch
+        yield order[batch * batch_size : (batch + 1) * batch_size]

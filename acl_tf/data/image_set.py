@@ -4,6 +4,7 @@ import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL import Image
 
 from acl_tf.errors import DataError
 
@@ -39,6 +40,22 @@ class ImageSet:
         """Returns the first `limit` images in stored order, or all."""
         labels = None if self.labels is None else self.labels[:limit]
         return replace(self, images=self.images[:limit], labels=labels)
+
+    def resized(self, size: int) -> "ImageSet":
+        """Returns the images at `size` × `size` pixels (Pillow's antialiased bicubic), unchanged where they are so.
+
+        Raises:
+            DataError: If the images are not square.
+        """
+        height, width, _ = self.image_shape
+        if height == width == size:
+            return self
+        if height != width:
+            raise DataError(f"Images of {self.name} must be square to be resized. Received: {width}x{height}")
+        images = [
+            np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC)) for image in self.images
+        ]
+        return replace(self, images=np.stack(images))
 
     def fingerprint(self) -> dict[str, int]:
         """Returns what tells this set from another: a resumed run must see the same images in the same order."""

@@ -76,5 +76,9 @@ def linear_classifier(encoder: keras.Model, num_classes: int) -> keras.Model:
     Returns:
         A functional model from images to logits, of shape `(batch, num_classes)`; it shares the encoder's layers.
     """
-    logits = keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="fc")(encoder.output)
-    return keras.Model(encoder.input, logits, name=f"{encoder.name}_classifier")
+    return keras.Model(encoder.input, zero_classifier(num_classes)(encoder.output), name=f"{encoder.name}_classifier")
+
+
+def zero_classifier(num_classes: int) -> keras.layers.Dense:
+    """Returns a linear layer from features to float32 logits that starts at 0, as ACL's fine-tuning does."""
+    return keras.layers.Dense(num_classes, kernel_initializer="zeros", dtype="float32", name="fc")

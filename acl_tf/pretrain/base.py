@@ -13,7 +13,8 @@ from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
 from acl_tf.models.heads import ProjectionHead
 from acl_tf.randomness import fold_in, step_seed
-from acl_tf.training.distribution import global_sum, place_in_global_batch, replicas
+from acl_tf.training.distribution import place_in_global_batch, replicas
+from acl_tf.training.gradient_step import gradient_step, mean_over_global_batch
 
 Views = tuple[tf.Tensor, tf.Tensor]
 
@@ -139,28 +140,15 @@ class ContrastiveObjective(keras.Model):
 
     def train_on_views(self, views: Views, perturbed: Views) -> None:
         """Takes one optimiser step on views that are already augmented and attacked."""
-        with tf.GradientTape() as tape:
+        def loss_of_streams() -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             losses = self.stream_losses(views, perturbed)
-            loss = self.total_loss(losses)
-            scaled_loss = self.optimizer.scale_loss(loss)
-        variables = self.trainable_variables
-        gradients = tape.gradient(scaled_loss, variables)
-        # A branch that no stream passes has no gradient, and stays as it is.
-        gradients, variables = zip(*((g, v) for g, v in zip(gradients, variables) if g is not None))
-        # Summed over the replicas here, because clipping and the check for overflow must see the global gradient;
-        # Keras sums the shares again.
-        gradients = [global_sum(gradient) for gradient in gradients]
-        norm = tf.linalg.global_norm(gradients) / self.optimizer.scale_loss(tf.ones((), loss.dtype))
-        self.optimizer.apply([gradient / replicas() for gradient in gradients], list(variables))
+            return self.total_loss(losses), losses
+
+        loss, losses, norm = gradient_step(self.optimizer, self.trainable_variables, loss_of_streams)
         self.trackers["gradient_norm"].update_state(norm)
         self.trackers["loss"].update_state(loss * replicas())
         for stream, values in losses.items():
             self.trackers[f"loss_{stream}"].update_state(values)
-
-
-def mean_over_global_batch(values: tf.Tensor) -> tf.Tensor:
-    """Returns this replica's share of the mean over the global batch; the shares of all replicas sum to it."""
-    return tf.reduce_mean(values) / replicas()
 
 
 def feature_std(features: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from acl_tf.models.branch import Branch
-from acl_tf.pretrain.base import ContrastiveObjective, Views, mean_over_global_batch
+from acl_tf.pretrain.base import ContrastiveObjective, Views
+from acl_tf.training.gradient_step import mean_over_global_batch
 
 
 class DS(ContrastiveObjective):

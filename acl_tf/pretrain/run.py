@@ -1,6 +1,6 @@
 """From a configuration to a run folder: what `acl-tf pretrain` does."""
 
-import contextlib
+import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.config import OptimizerConfig, PretrainConfig
 from acl_tf.data import sources
 from acl_tf.data.augment import Augmentation
-from acl_tf.data.batches import batches, steps_per_epoch
+from acl_tf.data.batches import batch_rows, steps_per_epoch
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import UsageError
 from acl_tf.model_folder import TrainedModel, write_model_folder
@@ -20,11 +20,8 @@ from acl_tf.models.heads import ProjectionHead
 from acl_tf.pretrain import OBJECTIVES
 from acl_tf.pretrain.base import ContrastiveObjective
 from acl_tf.training import OPTIMIZERS
-from acl_tf.training.checkpoints import Checkpoints
+from acl_tf.training.fit import fit
 from acl_tf.training.interruption import Interruption
-from acl_tf.training.loop import Loop
-from acl_tf.training.metrics_log import MetricsLog
-from acl_tf.training.progress import TrainingProgress
 from acl_tf.training.run_folder import RunFolder
 from acl_tf.training.schedules import WarmupCosine
 
@@ -53,33 +50,25 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> Path
         logger.info("%d images of %s, %s", len(images), images.name, images.split)
         per_epoch = _steps_per_epoch(images, config)
         objective = build_objective(config, images.image_shape)
-        total = config.training.epochs * per_epoch
         objective.compile(optimizer=build_optimizer(config.optimizer, config.training.epochs, per_epoch))
-        objective.optimizer.build(objective.trainable_variables)
-        checkpoints = Checkpoints(
-            folder.checkpoints,
-            config.training.keep_checkpoints,
-            about={"architecture": config.model.model_dump(mode="json"), "data set": images.fingerprint()},
-            model=objective,
-            optimizer=objective.optimizer,
-            metrics=[variable for metric in objective.metrics for variable in metric.variables],
+        rows = functools.partial(batch_rows, len(images), config.training.batch_size, config.training.seed)
+        fit(
+            objective,
+            config.training,
+            per_epoch,
+            lambda first, last: (images.images[chosen] for chosen in rows(first, last)),
+            folder,
+            {"architecture": config.model.model_dump(mode="json"), "data set": images.fingerprint()},
+            interruption,
         )
-        first = checkpoints.restore()
-        if first:
-            logger.info("Going on after step %d of %d", first, total)
-        with (
-            contextlib.closing(MetricsLog(output, first)) as log,
-            TrainingProgress(first, total, per_epoch) as progress,
-        ):
-            loop = Loop(objective, config.training, per_epoch, checkpoints, log, progress, interruption)
-            loop.run(batches(images.images, config.training.batch_size, config.training.seed, first, total), first)
         trained = TrainedModel(
             encoder=objective.encoder,
             projection_head=objective.projection_head,
             branch=objective.default_branch,
             recipe=config.model_dump(mode="json"),
         )
-        write_model_folder(folder.model, trained)
+        if not folder.model.exists():  # it may hold records by now
+            write_model_folder(folder.model, trained)
     return folder.model
 
 

@@ -2,21 +2,28 @@
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from acl_tf.config import TrainingConfig
+from acl_tf.config import RunConfig
 from acl_tf.data.batches import epoch_of
 from acl_tf.errors import Interrupted, NonFiniteError
 from acl_tf.training.checkpoints import Checkpoints
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.metrics_log import MetricsLog
 from acl_tf.training.progress import TrainingProgress
+
+AfterEpoch = Callable[[int], Mapping[str, float]]
+
+
+def nothing_measured(epoch: int) -> Mapping[str, float]:
+    """What a training without validation measures after an epoch."""
+    return {}
 
 
 @dataclass
@@ -34,21 +41,23 @@ class Loop:
         log: Where measurements go.
         progress: What the user sees.
         interruption: Whether the user wants an end.
+        after_epoch: Called with the epoch's number, from 1; what it returns is logged with the epoch's last step.
     """
 
     model: keras.Model
-    training: TrainingConfig
+    training: RunConfig
     steps_per_epoch: int
     checkpoints: Checkpoints
     log: MetricsLog
     progress: TrainingProgress
     interruption: Interruption
+    after_epoch: AfterEpoch = nothing_measured
 
-    def run(self, batches: Iterable[np.ndarray], first_step: int) -> None:
+    def run(self, batches: Iterable[Any], first_step: int) -> None:
         """Takes one step for each batch.
 
         Args:
-            batches: Of the steps from `first_step` on.
+            batches: Of the steps from `first_step` on; arrays, or tuples of them, as the model's `train_step` takes.
             first_step: How many steps the model has taken.
 
         Raises:
@@ -59,14 +68,17 @@ class Loop:
         begin, begin_step = time.perf_counter(), None  # tracing takes most of the first step's time: not counted
         for step, batch in enumerate(batches, first_step + 1):
             rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)
-            values = {name: float(value) for name, value in train_step(tf.convert_to_tensor(batch)).items()}
+            values = {name: float(value) for name, value in train_step(_tensors(batch)).items()}
             self._check_finite(step, values)
             self.progress.advance(step)
             epoch_end = step % self.steps_per_epoch == 0
             if epoch_end or step % self.training.log_steps == 0:
                 values["learning_rate"] = float(rate)
                 if begin_step is not None:
-                    values["images_per_second"] = (step - begin_step) * len(batch) / (time.perf_counter() - begin)
+                    images = (step - begin_step) * len(tf.nest.flatten(batch)[0])
+                    values["images_per_second"] = images / (time.perf_counter() - begin)
+                if epoch_end:
+                    values |= self.after_epoch(epoch_of(step, self.steps_per_epoch))
                 self.log.write(step, epoch_of(step, self.steps_per_epoch), values)
                 self.progress.report(step, values)
                 self.model.reset_metrics()
@@ -104,3 +116,7 @@ class Loop:
             f"{f'The last good checkpoint is {kept[-1]}' if kept else 'There is no checkpoint yet'}; "
             "try a lower optimizer.learning_rate."
         )
+
+
+def _tensors(batch: Any) -> Any:
+    return tf.nest.map_structure(tf.convert_to_tensor, batch)

@@ -38,6 +38,8 @@ class RunFolder:
         metrics: `metrics.jsonl`.
         checkpoints: Folder of the checkpoints.
         model: The model folder, once the run has ended.
+        model_last: That of the last epoch, where `model` is that of the best one.
+        records: `records.jsonl`: what the run measured of its own model.
         about: `run.json`: versions, host, git revision, command line, start, end, status.
     """
 
@@ -47,6 +49,8 @@ class RunFolder:
         self.metrics = path / "metrics.jsonl"
         self.checkpoints = path / "checkpoints"
         self.model = path / "model"
+        self.model_last = path / "model_last"
+        self.records = path / "records.jsonl"
         self.about = path / "run.json"
 
     @contextlib.contextmanager

@@ -8,7 +8,7 @@ import yaml
 from PIL import Image
 
 from acl_tf.cli import run
-from acl_tf.cli.pretrain import KEYS, resolve
+from acl_tf.cli.pretrain import KEYS, configuration
 from acl_tf.config import PretrainConfig, build, read_settings
 from tests.cli.conftest import TINY
 
@@ -16,7 +16,7 @@ NOTHING = dict.fromkeys(KEYS)
 
 
 def resolved(output=None, source=None, resume=False, pairs=(), **flags) -> tuple[PretrainConfig, Path]:
-    return resolve(source, output, resume, pairs, {**NOTHING, **flags})
+    return configuration(source, output, resume, pairs, {**NOTHING, **flags})
 
 
 # What a command line means

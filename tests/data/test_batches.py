@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from acl_tf.data.batches import batches, epoch_order, steps_per_epoch
+from acl_tf.data.batches import batch_rows, epoch_order, steps_per_epoch
 
 sizes = st.tuples(st.integers(1, 50), st.integers(1, 50)).map(sorted)
 seeds = st.integers(0, 2**31 - 1)
 
 
 def numbers(count: int, batch_size: int, seed: int, first: int, last: int) -> list[list[int]]:
-    return [batch.tolist() for batch in batches(np.arange(count), batch_size, seed, first, last)]
+    return [rows.tolist() for rows in batch_rows(count, batch_size, seed, first, last)]
 
 
 @given(st.integers(1, 200), seeds, st.integers(0, 1000))
@@ -55,10 +55,3 @@ def test_any_step_can_be_the_first(size, seed, first, more):
 @pytest.mark.parametrize("count, batch_size, steps", [(10, 3, 3), (10, 10, 1), (10, 11, 0), (9, 3, 3)])
 def test_the_remainder_is_left_out(count, batch_size, steps):
     assert steps_per_epoch(count, batch_size) == steps
-
-
-def test_images_keep_their_form():
-    images = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), np.uint8)
-    (batch,) = batches(images, 5, 0, 3, 4)
-    assert batch.dtype == np.uint8
-    np.testing.assert_array_equal(batch, images[epoch_order(5, 0, 3)])

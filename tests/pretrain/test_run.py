@@ -14,7 +14,7 @@ import yaml
 
 import acl_tf
 from acl_tf.config import OptimizerConfig, PretrainConfig, build, merge, read_settings
-from acl_tf.data.batches import batches
+from acl_tf.data.batches import batch_rows
 from acl_tf.errors import CheckpointError, Interrupted, NonFiniteError, UsageError
 from acl_tf.model_folder import load_encoder, load_projection_head, verify
 from acl_tf.pretrain.run import build_objective, build_optimizer, pretrain
@@ -169,13 +169,13 @@ def test_an_interrupted_run_goes_on_exactly(dataset, tmp_path, monkeypatch, vari
     pretrain(settings, tmp_path / "whole")
 
     def interrupted(*arguments):
-        for number, batch in enumerate(batches(*arguments)):
+        for number, batch in enumerate(batch_rows(*arguments)):
             if number == 4:  # between two rows, and two checkpoints
                 os.kill(os.getpid(), signal.SIGINT)
             yield batch
 
     with monkeypatch.context() as patch:
-        patch.setattr("acl_tf.pretrain.run.batches", interrupted)
+        patch.setattr("acl_tf.pretrain.run.batch_rows", interrupted)
         with pytest.raises(Interrupted, match=r"Interrupted by SIGINT after step 5"):
             pretrain(settings, tmp_path / "parts")
     pretrain(settings, tmp_path / "parts", resume=True)

@@ -1,0 +1,109 @@
+"""CIFAR-10-C and CIFAR-100-C: test images under common corruptions."""
+
+from pathlib import Path
+
+import numpy as np
+
+from acl_tf.data.image_set import ImageSet, as_rgb
+from acl_tf.errors import DataError, UsageError
+
+# As the published files are called; robustness is usually reported as the mean over these.
+BENCHMARK_CORRUPTIONS = (
+    "gaussian_noise",
+    "shot_noise",
+    "impulse_noise",
+    "defocus_blur",
+    "glass_blur",
+    "motion_blur",
+    "zoom_blur",
+    "snow",
+    "frost",
+    "fog",
+    "brightness",
+    "contrast",
+    "elastic_transform",
+    "pixelate",
+    "jpeg_compression",
+)
+# Published beside them, for validation; ACL's Fig. 2 takes all 19.
+EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+CORRUPTIONS = BENCHMARK_CORRUPTIONS + EXTRA_CORRUPTIONS
+SEVERITIES = (1, 2, 3, 4, 5)
+# TFDS calls two of them otherwise.
+TFDS_NAMES = {"glass_blur": "frosted_glass_blur", "elastic_transform": "elastic"}
+
+
+def check_corrupted_folder(folder: Path) -> None:
+    """Checks that a folder holds `labels.npy` and the 19 published files.
+
+    Raises:
+        UsageError: If the folder is missing, or a file in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"No such folder of corrupted images. Received: {str(folder)!r}")
+    missing = [name for name in ("labels", *CORRUPTIONS) if not (folder / f"{name}.npy").is_file()]
+    if missing:
+        raise UsageError(
+            f"{folder} must hold labels.npy and one .npy file for each of the {len(CORRUPTIONS)} corruptions; "
+            f"{len(missing)} are missing: {', '.join(f'{name}.npy' for name in missing[:5])}"
+        )
+
+
+def load_corrupted_folder(
+    folder: Path, corruption: str, severity: int, classes: tuple[str, ...], limit: int | None = None
+) -> ImageSet:
+    """Loads one corruption at one severity from the published `.npy` files.
+
+    Each holds the five severities, one below the other.
+
+    Args:
+        folder: With `labels.npy`, `fog.npy`, ….
+        corruption: One of `CORRUPTIONS`.
+        severity: From 1 to 5.
+        classes: Names of the classes, in the order of the labels.
+        limit: Take the first so many of each severity.
+
+    Raises:
+        DataError: If a file is damaged, or of another form than five times the labelled images.
+    """
+    labels, images = _load(folder / "labels.npy"), _load(folder / f"{corruption}.npy")
+    if labels.ndim != 1 or len(labels) != len(images) or len(images) % len(SEVERITIES):
+        raise DataError(
+            f"{folder / corruption}.npy must hold as many images as labels.npy holds labels, the five severities one "
+            f"below the other. Received: {images.shape} and {labels.shape}"
+        )
+    count = len(images) // len(SEVERITIES)
+    rows = slice((severity - 1) * count, severity * count)
+    labels = np.asarray(labels[rows], np.int64)
+    if labels.min() < 0 or labels.max() >= len(classes):
+        raise DataError(
+            f"labels.npy of {folder} must hold labels from 0 to {len(classes) - 1}, the model's classes. "
+            f"Received: {labels.min()} to {labels.max()}"
+        )
+    name = folder.resolve().name
+    return ImageSet(as_rgb(np.asarray(images[rows]), name), labels, classes, name, "test").first(limit)
+
+
+def load_corrupted_tfds(corruption: str, severity: int, data_dir: str | None, limit: int | None = None) -> ImageSet:
+    """Loads one corruption at one severity of CIFAR-10-C through TFDS.
+
+    Args:
+        corruption: One of `CORRUPTIONS`.
+        severity: From 1 to 5.
+        data_dir: Where TFDS finds prepared data sets.
+        limit: Take the first so many.
+
+    Raises:
+        DataError: If it is not prepared and cannot be downloaded.
+    """
+    from acl_tf.data.tfds import load_tfds
+
+    name = f"cifar10_corrupted/{TFDS_NAMES.get(corruption, corruption)}_{severity}"
+    return load_tfds(name, "test", data_dir, limit)
+
+
+def _load(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{file} is not a readable .npy file: {error}") from error

@@ -1,0 +1,50 @@
+"""The augmentation of supervised training on small images: padding, random crop, mirror image."""
+
+import tensorflow as tf
+
+from acl_tf.randomness import fold_in, uniform_rows
+
+
+class CropFlip:
+    """Pads every image with black, cuts a window of its size out at random, and mirrors half of them.
+
+    Batched operations of static shape, so that it runs inside a training step. Randomness is a function of the seed
+    and of an image's place in the global batch.
+
+    Args:
+        padding: Pixels added on every side.
+        flip: Whether half of the images are mirrored.
+
+    Raises:
+        ValueError: If `padding` is negative.
+
+    Reference: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
+    """
+
+    def __init__(self, padding: int = 4, flip: bool = True) -> None:
+        if padding < 0:
+            raise ValueError(f"`padding` must not be negative. Received: padding={padding}")
+        self.padding = padding
+        self.flip = flip
+
+    def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Returns one random version of each image.
+
+        Args:
+            images: uint8, of shape `(batch, height, width, channels)`; height and width must be static.
+            seed: int32 tensor of shape `(2,)`.
+
+        Returns:
+            float32 in [0, 1], of the same shape.
+        """
+        batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
+        uniform = uniform_rows((batch, 3), fold_in(seed, 0), 0.0, 1.0)
+        offsets = tf.cast(uniform[:, :2] * (2 * self.padding + 1), tf.int32)  # (batch, 2): top, left
+        rows = offsets[:, :1] + tf.range(height)
+        columns = offsets[:, 1:] + tf.range(width)
+        if self.flip:
+            columns = tf.where(uniform[:, 2:] < 0.5, columns[:, ::-1], columns)
+        margin = [self.padding, self.padding]
+        padded = tf.pad(images, [[0, 0], margin, margin, [0, 0]])
+        cut = tf.gather(tf.gather(padded, rows, batch_dims=1), columns, axis=2, batch_dims=1)
+        return tf.cast(tf.ensure_shape(cut, images.shape), tf.float32) / 255.0
