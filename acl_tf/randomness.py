@@ -1,6 +1,6 @@
 """Random numbers that depend on a seed and on the place of an image in the global batch, and on nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -32,6 +32,28 @@ def uniform_rows(
     Returns:
         Tensor of that shape; the replicas' rows together are what one replica would draw for the whole batch.
     """
+    return _rows(shape, lambda whole: tf.random.stateless_uniform(whole, seed, low, high, dtype))
+
+
+def normal_rows(
+    shape: tf.Tensor | Sequence[int], seed: tf.Tensor, stddev: float = 1.0, dtype: tf.DType = tf.float32
+) -> tf.Tensor:
+    """Draws this replica's rows of a normal draw, of mean 0, for the global batch.
+
+    Args:
+        shape: `(local batch, …)`.
+        seed: int32 tensor of shape `(2,)`.
+        stddev: Standard deviation.
+        dtype: Of the result.
+
+    Returns:
+        Tensor of that shape; the replicas' rows together are what one replica would draw for the whole batch.
+    """
+    return _rows(shape, lambda whole: tf.random.stateless_normal(whole, seed, 0.0, stddev, dtype))
+
+
+def _rows(shape: tf.Tensor | Sequence[int], draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Draws for the global batch and returns this replica's rows."""
     offset, total = place_in_global_batch(shape[0])
-    draw = tf.random.stateless_uniform(tf.concat([[total], shape[1:]], axis=0), seed, low, high, dtype)
-    return tf.reshape(draw[offset : offset + shape[0]], shape)
+    whole = draw(tf.concat([[total], shape[1:]], axis=0))
+    return tf.reshape(whole[offset : offset + shape[0]], shape)

@@ -1,35 +1,19 @@
-import functools
-
 import hypothesis
 import keras
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from acl_tf.attacks.base import GradientAttack
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import L1PGD, L2PGD, LinfPGD, project_l1
 from acl_tf.export.pytorch import import_state
 from acl_tf.losses.nt_xent import nt_xent
 from acl_tf.models.encoder import Encoder
-from tests.reference import linf as reference
+from tests.attacks.scenes import SEED, distances, greys, images, linear, run, slope
+from tests.reference import l1, linf
 
-SEED = (3, 14)
 numbers = st.integers(0, 2**31 - 1)
-
-
-def images(batch: int = 4, size: int = 4, seed: int = 0) -> tf.Tensor:
-    """Real images have many pixels that are black or white."""
-    pixels = np.random.default_rng(seed).uniform(-0.2, 1.2, (batch, size, size, 3))
-    return tf.constant(np.clip(pixels, 0.0, 1.0), tf.float32)
-
-
-def linear_loss(slope: np.ndarray):
-    return lambda x: tf.reduce_sum(x * slope, axis=(1, 2, 3))
-
-
-def run(attack: LinfPGD, x: tf.Tensor, loss, seed: tuple[int, int] = SEED):
-    return attack(x, loss, attack.start(x.shape, tf.constant(seed), x.dtype))
 
 
 def test_matches_the_published_code(parity):
@@ -50,70 +34,38 @@ def test_matches_the_published_code(parity):
     assert np.all(np.diff(result.losses) > 0)
 
 
-@hypothesis.given(
-    epsilon=st.floats(0, 1.5), step_size=st.floats(0, 2), steps=st.integers(0, 4), seed=numbers, size=st.integers(1, 5)
-)
-def test_stays_in_the_ball_and_in_range(epsilon, step_size, steps, seed, size):
-    x = images(size=size, seed=seed)
-    slope = np.random.default_rng(seed).normal(size=x.shape[1:]).astype("float32")
-    found = run(LinfPGD(epsilon, step_size, steps), x, linear_loss(slope), (seed, 0)).images
-    assert np.abs(found - x).max() <= epsilon + 1e-6
-    assert np.min(found) >= -1e-6 and np.max(found) <= 1 + 1e-6
-
-
 @hypothesis.given(epsilon=st.floats(0, 1), seed=numbers)
-def test_projection_matches_the_oracle(epsilon, seed):
+def test_linf_projection_matches_the_oracle(epsilon, seed):
     center = images(batch=1, size=2, seed=seed)
     moved = center.numpy() + np.random.default_rng(seed).normal(size=center.shape).astype("float32")
     projected = LinfPGD(epsilon, 0.1, 1).project(tf.constant(moved), center)
-    np.testing.assert_allclose(projected, reference.project(moved, center.numpy(), epsilon), atol=1e-6)
+    np.testing.assert_allclose(projected, linf.project(moved, center.numpy(), epsilon), atol=1e-6)
 
 
-@hypothesis.given(epsilon=st.floats(1e-3, 1), seed=numbers)
-def test_starts_inside_the_ball(epsilon, seed):
-    start = LinfPGD(epsilon, 0.1, 1).start((8, 4, 4, 3), tf.constant((seed, 0)))
-    assert start.shape == (8, 4, 4, 3)
-    assert np.abs(start).max() <= epsilon + 1e-6
-
-
-def test_start_is_uniform():
+def test_linf_start_is_uniform():
     start = np.sort(LinfPGD(0.5, 0.1, 1).start((40, 10, 10, 1), tf.constant(SEED)).numpy().ravel())
     # Kolmogorov-Smirnov: 1.95 / sqrt(n) is exceeded once in a thousand draws.
     np.testing.assert_allclose(start + 0.5, np.linspace(0, 1, len(start)), atol=1.95 / np.sqrt(len(start)))
-
-
-@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
-def test_start_has_the_dtype_of_the_images(dtype):
-    assert LinfPGD(0.1, 0.1, 1).start((2, 4, 4, 3), tf.constant(SEED), dtype).dtype == dtype
-
-
-def test_result_depends_on_the_seed_alone():
-    slope = np.random.default_rng(0).normal(size=(4, 4, 3)).astype("float32")
-    attack = functools.partial(run, LinfPGD(0.1, 0.01, 3), images(), linear_loss(slope))
-    np.testing.assert_array_equal(attack().images, attack().images)
-    assert not np.allclose(attack().images, attack(seed=(3, 15)).images)
 
 
 def test_without_steps_it_is_the_projected_start():
     x = images()
     attack = LinfPGD(0.3, 0.1, 0)
     start = attack.start(x.shape, tf.constant(SEED))
-    result = attack(x, linear_loss(np.ones((4, 4, 3), np.float32)), start)
+    result = attack(x, linear(np.ones((4, 4, 3), np.float32)), start)
     np.testing.assert_allclose(result.images, np.clip(x + start, 0, 1), atol=1e-6)
     assert result.losses.shape == (0,)
 
 
 def test_finds_the_maximum_of_a_linear_loss():
-    x = images()
-    slope = np.random.default_rng(0).normal(size=(4, 4, 3)).astype("float32")
-    result = run(LinfPGD(0.1, 0.05, 5), x, linear_loss(slope))
-    np.testing.assert_allclose(result.images, np.clip(x + 0.1 * np.sign(slope), 0, 1), atol=1e-6)
+    x, weights = images(), slope()
+    result = run(LinfPGD(0.1, 0.05, 5), x, linear(weights))
+    np.testing.assert_allclose(result.images, np.clip(x + 0.1 * np.sign(weights), 0, 1), atol=1e-6)
     assert np.all(np.diff(result.losses) >= 0) and result.losses[-1] > result.losses[0]
 
 
 def test_losses_are_those_of_the_points_where_a_gradient_was_taken():
-    x, slope = images(), np.ones((4, 4, 3), np.float32)
-    points, loss = [], linear_loss(slope)
+    x, points, loss = images(), [], linear(np.ones((4, 4, 3), np.float32))
     result = run(LinfPGD(0.1, 0.01, 3), x, lambda y: points.append(y) or loss(y))
     np.testing.assert_allclose(result.losses, [np.mean(loss(point)) for point in points], rtol=1e-6)
     assert len(points) == 3
@@ -121,10 +73,10 @@ def test_losses_are_those_of_the_points_where_a_gradient_was_taken():
 
 def test_each_image_is_attacked_by_its_own_loss():
     """A gradient of the mean over the batch would be as good for a sign, but not for other norms."""
-    x, slope = images(), np.random.default_rng(0).normal(size=(4, 4, 3)).astype("float32")
-    values, gradient = LinfPGD(0.1, 0.1, 1).gradient(linear_loss(slope), x)
+    x, weights = images(), slope()
+    values, gradient = LinfPGD(0.1, 0.1, 1).gradient(linear(weights), x)
     assert values.shape == (4,)
-    np.testing.assert_allclose(gradient, np.broadcast_to(slope, x.shape))
+    np.testing.assert_allclose(gradient, np.broadcast_to(weights, x.shape))
 
 
 def test_only_the_gradient_of_the_images_is_computed():
@@ -150,14 +102,92 @@ def test_only_the_gradient_of_the_images_is_computed():
         np.testing.assert_array_equal(weight, old)
 
 
-@pytest.mark.parametrize("name, value", [("epsilon", -0.1), ("step_size", -1), ("steps", -1)])
-def test_invalid_arguments(name, value):
-    with pytest.raises(ValueError) as error:
-        LinfPGD(**{"epsilon": 0.1, "step_size": 0.1, "steps": 1, name: value})
-    assert str(error.value) == f"`{name}` must not be negative. Received: {name}={value}"
+@hypothesis.given(epsilon=st.floats(0, 5), scale=st.sampled_from([1e-3, 0.1, 10.0]), seed=numbers)
+def test_l1_projection_matches_the_oracle(epsilon, scale, seed):
+    delta = scale * np.random.default_rng(seed).normal(size=(3, 3, 3, 2)).astype("float32")
+    delta[0, 0] = 0.5 * scale  # equal sizes
+    delta[1, 0] = 0.0
+    expected = [l1.project(one, epsilon) for one in delta]
+    np.testing.assert_allclose(project_l1(tf.constant(delta), epsilon), expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("hook", ["start", "step", "project"])
-def test_a_new_attack_brings_its_own_hooks(hook):
-    with pytest.raises(NotImplementedError):
-        getattr(GradientAttack(0.1, 0.1, 1), hook)(images(), images())
+def test_l1_projection_by_hand():
+    delta = tf.reshape([3.0, -1.0, 0.5, 0.0], [1, 2, 2, 1])
+    np.testing.assert_allclose(np.ravel(project_l1(delta, 2.0)), [2, 0, 0, 0])
+    np.testing.assert_allclose(np.ravel(project_l1(delta, 3.0)), [2.5, -0.5, 0, 0])
+    np.testing.assert_array_equal(project_l1(delta, 4.5), delta)
+
+
+@hypothesis.given(epsilon=st.floats(0, 3), seed=numbers)
+def test_l2_projection_is_the_nearest_point(epsilon, seed):
+    center = np.full((2, 3, 3, 1), 0.5, np.float32)
+    delta = np.random.default_rng(seed).uniform(-0.5, 0.5, center.shape).astype("float32")
+    found = L2PGD(epsilon, 0.1, 1).project(tf.constant(center + delta), tf.constant(center))
+    lengths = np.linalg.norm(delta.reshape(2, -1), axis=1).reshape(2, 1, 1, 1)
+    np.testing.assert_allclose(found, center + delta * np.minimum(1, epsilon / lengths), atol=1e-6)
+
+
+# The distribution of one of three coordinates of a point that is uniform in the unit ball.
+@pytest.mark.parametrize(
+    "attack, transform, expected",
+    [
+        (L2PGD(0.5, 0.1, 1), lambda x: (x + 1) / 2, scipy.stats.beta(2, 2)),
+        (L1PGD(0.5, 0.1, 1), np.abs, scipy.stats.beta(1, 3)),
+    ],
+)
+def test_start_is_uniform(attack, transform, expected):
+    points = attack.start((4000, 1, 1, 3), tf.constant(SEED)).numpy().reshape(-1, 3) / 0.5
+    for axis in range(3):
+        assert scipy.stats.kstest(transform(points[:, axis]), expected.cdf).pvalue > 1e-3
+    signs = np.sign(points)
+    assert np.abs(signs.T @ signs / 4000 - np.eye(3)).max() < 0.06
+    assert np.abs(signs.mean(axis=0)).max() < 0.06
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-30, 1e30])
+def test_an_l2_step_has_its_length_however_long_the_gradient_is(unit):
+    x = images()
+    moved = L2PGD(0.3, 0.2, 1).step(x, unit * tf.constant(slope())[tf.newaxis])
+    np.testing.assert_allclose(distances(moved, x, 2), 0.2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sparsity, moved", [(1e-6, 1), (0.05, 2), (0.25, 12), (1.0, 48)])
+def test_an_l1_step_moves_the_pixels_with_the_largest_gradients_alike(sparsity, moved):
+    x, weights = greys(), slope()
+    delta = (L1PGD(1.0, 0.12, 1, sparsity=sparsity).step(x, tf.constant(weights[np.newaxis])) - x).numpy()
+    largest = np.abs(weights) >= np.sort(np.abs(weights), axis=None)[-moved]
+    np.testing.assert_allclose(delta, np.broadcast_to(largest * np.sign(weights) * 0.12 / moved, x.shape), atol=1e-6)
+
+
+def test_an_l1_step_passes_over_pixels_that_cannot_move():
+    """White ones that would become lighter, and black ones that would become darker."""
+    x = tf.reshape([1.0, 0.0, 1.0, 0.0], [1, 2, 2, 1])
+    gradient = tf.reshape([4.0, -3.0, -2.0, 1.0], [1, 2, 2, 1])
+    attack = L1PGD(1.0, 0.5, 1, sparsity=0.25)
+    np.testing.assert_allclose(np.ravel(attack.step(x, gradient)), [1, 0, 0.5, 0])
+    np.testing.assert_allclose(np.ravel(attack.step(x, tf.abs(gradient))), [1, 0.5, 1, 0])
+    stuck = tf.constant([1.0, -1.0, 1.0, -1.0], shape=(1, 2, 2, 1))
+    np.testing.assert_array_equal(attack.step(x, stuck), x)
+
+
+@hypothesis.given(momentum=st.sampled_from([0.5, 1.0]), seed=numbers)
+def test_momentum_matches_the_oracle(momentum, seed):
+    """On a loss whose gradients change in length and in sign; in float64, where no sign is left to rounding."""
+    x = images(batch=2, seed=seed, dtype=tf.float64)
+    rate = 12.0
+    found = LinfPGD(0.3, 0.05, 6, momentum)(
+        x, lambda y: tf.reduce_sum(tf.sin(rate * y) * y, axis=(1, 2, 3)), tf.zeros_like(x)
+    )
+    expected = linf.momentum_attack(
+        x.numpy(), lambda y: rate * np.cos(rate * y) * y + np.sin(rate * y), 0.3, 0.05, 6, momentum
+    )
+    np.testing.assert_allclose(found.images, expected, atol=1e-9)
+
+
+def test_momentum_adds_up_gradients_of_the_same_length():
+    """Of each image by itself; an image without gradient adds nothing."""
+    attack = LinfPGD(0.1, 0.1, 1, momentum=0.5)
+    gradient = tf.constant([[1.0, -3.0], [100.0, 300.0], [0.0, 0.0]])[:, :, tf.newaxis, tf.newaxis]
+    total = attack.accumulate(tf.ones_like(gradient), gradient)
+    np.testing.assert_allclose(np.squeeze(total), [[1.0, -1.0], [1.0, 2.0], [0.5, 0.5]])
+    np.testing.assert_array_equal(LinfPGD(0.1, 0.1, 1).accumulate(tf.ones_like(gradient), gradient), gradient)

@@ -1,5 +1,7 @@
 """The l∞ ball, one pixel at a time."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 
@@ -10,3 +12,23 @@ def project(images: np.ndarray, center: np.ndarray, epsilon: float) -> np.ndarra
         lower, upper = max(0.0, center[index] - epsilon), min(1.0, center[index] + epsilon)
         result[index] = min(max(images[index], lower), upper)
     return result
+
+
+def momentum_attack(
+    images: np.ndarray,
+    gradient: Callable[[np.ndarray], np.ndarray],
+    epsilon: float,
+    step_size: float,
+    steps: int,
+    momentum: float,
+) -> np.ndarray:
+    """Dong et al. (CVPR 2018), Algorithm 1, one image at a time, from the images themselves."""
+    result = []
+    for image in images:
+        point, g = image, np.zeros_like(image)
+        for _ in range(steps):
+            current = gradient(point)
+            g = momentum * g + current / np.abs(current).sum()
+            point = project(point + step_size * np.sign(g), image, epsilon)
+        result.append(point)
+    return np.array(result)

@@ -1,0 +1,51 @@
+"""The worst of several runs of an attack."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from acl_tf.attacks.base import AttackResult, GradientAttack, Loss
+
+
+def worst_of(
+    attack: GradientAttack, images: tf.Tensor, loss: Loss, starts: Sequence[tf.Tensor], score: Loss | None = None
+) -> AttackResult:
+    """Runs an attack from several perturbations and keeps for each image what it found with the highest score.
+
+    Another start never lowers a score.
+
+    Args:
+        attack: What is run.
+        images: Images in [0, 1], of shape `(batch, height, width, channels)`, floating point.
+        loss: What the attack climbs: from images to one loss per example.
+        starts: Perturbations, each of the shape of `images`.
+        score: From images to one number per image, the higher the worse; None: `loss`.
+
+    Example:
+
+    ```python
+    starts = [attack.start(images.shape, fold_in(seed, restart)) for restart in range(5)]
+    found = worst_of(attack, images, loss, starts, score=lambda x: margin(model(x), labels)).images
+    ```
+
+    Returns:
+        The images with the highest scores, and the losses of every run: shape `(len(starts), steps)`.
+
+    Raises:
+        ValueError: If there is no start.
+
+    Reference: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, section 4.
+    """
+    if len(starts) == 0:
+        raise ValueError(f"`starts` must hold at least one perturbation. Received: starts={starts}")
+    score = score or loss
+    worst, losses = attack(images, loss, starts[0])
+    highest, traces = score(worst), [losses]
+    for start in starts[1:]:
+        found, losses = attack(images, loss, start)
+        value = score(found)
+        higher = (value > highest) | tf.math.is_nan(highest)
+        worst = tf.where(tf.reshape(higher, [-1, 1, 1, 1]), found, worst)
+        highest = tf.where(higher, value, highest)
+        traces.append(losses)
+    return AttackResult(worst, tf.stack(traces))

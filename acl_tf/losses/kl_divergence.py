@@ -1,0 +1,19 @@
+"""Kullback–Leibler divergence between predictions."""
+
+import tensorflow as tf
+
+
+def kl_divergence(logits: tf.Tensor, other_logits: tf.Tensor, temperature: float = 1.0) -> tf.Tensor:
+    """KL(p ‖ q) between the distributions p of `logits` and q of `other_logits`.
+
+    Args:
+        logits: Shape `(batch, classes)`, floating point.
+        other_logits: The same.
+        temperature: Divides both.
+
+    Returns:
+        One divergence per example, of shape `(batch,)`. Gradients pass both arguments.
+    """
+    log_p = tf.nn.log_softmax(logits / temperature)
+    log_q = tf.nn.log_softmax(other_logits / temperature)
+    return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)

@@ -1,0 +1,27 @@
+"""The margin by which another class wins over the label."""
+
+import tensorflow as tf
+
+
+def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Largest logit of the other classes, minus the logit of the label.
+
+    Args:
+        logits: Shape `(batch, classes)`, floating point.
+        labels: Integers, of shape `(batch,)`.
+
+    Returns:
+        One loss per example, of shape `(batch,)`: positive where, and only where, the example is misclassified.
+
+    Raises:
+        ValueError: If there are fewer than two classes.
+
+    Reference: Carlini and Wagner, "Towards Evaluating the Robustness of Neural Networks", IEEE S&P 2017, f6 in
+    section V-A, without the cut at 0.
+    """
+    classes = logits.shape[-1]
+    if classes < 2:
+        raise ValueError(f"The margin needs at least two classes. Received: logits.shape={logits.shape}")
+    is_label = tf.one_hot(labels, classes, on_value=True, off_value=False)
+    others = tf.where(is_label, tf.constant(float("-inf"), logits.dtype), logits)
+    return tf.reduce_max(others, axis=-1) - tf.gather(logits, labels, batch_dims=1)

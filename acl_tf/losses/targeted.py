@@ -1,0 +1,28 @@
+"""Losses that are raised by getting examples classified as a target."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+# From logits of shape `(batch, classes)` and integers of shape `(batch,)` to one loss per example.
+ClassificationLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+
+
+def targeted(loss: ClassificationLoss) -> ClassificationLoss:
+    """Returns a loss that is high where an example is classified as the target.
+
+    Args:
+        loss: High where an example is not classified as the label; one of `CLASSIFICATION_LOSSES`.
+
+    Returns:
+        Function of logits and target labels: minus `loss`.
+
+    Example:
+
+    ```python
+    attack(images, lambda x: targeted(cross_entropy)(model(x), targets), start)
+    ```
+
+    Reference: Kurakin et al., "Adversarial Machine Learning at Scale", ICLR 2017, section 2.
+    """
+    return lambda logits, targets: -loss(logits, targets)
