@@ -1,7 +1,9 @@
 """The model folder: what a run leaves behind, and what a Hub repository holds."""
 
 import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,12 @@ from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
 from acl_tf.models.heads import ProjectionHead, linear_classifier
 from acl_tf.models.paired_model import PairedModel, extract_branch
+from acl_tf.records import RECORDS, Record, add_records, read_file
 from acl_tf.versions import versions
 
 CONFIG = "config.json"
 MODEL = "model.keras"
 PAIRED = "paired.safetensors"
-RECORDS = "records.jsonl"
 MANIFEST = "manifest.json"
 
 
@@ -47,18 +49,35 @@ class TrainedModel:
     classes: tuple[str, ...] = ()
 
 
-def write_model_folder(path: Path, trained: TrainedModel) -> None:
+def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Record] = ()) -> None:
     """Writes a model folder, whole or not at all; it takes the place of one that is there.
 
     Args:
         path: Of the folder.
         trained: What goes into it.
+        records: What is known of its accuracy; each gets the SHA-256 of the model.
     """
     with folder_atomically(path) as folder:
         published_model(trained).save(folder / MODEL)
         _save_weights(folder / PAIRED, trained)
         (folder / CONFIG).write_text(json.dumps(_config(trained), indent=2) + "\n", encoding="utf-8")
+        if records:
+            digest = sha256(folder / MODEL)
+            add_records(folder / RECORDS, [{**record, "model_sha256": digest} for record in records])
         write_manifest(folder)
+
+
+def add_to_model_folder(folder: Path, records: Sequence[Record]) -> None:
+    """Adds records to a model folder; whoever looks sees it before or after, with a manifest that fits.
+
+    Args:
+        folder: The model folder.
+        records: What was measured of its model.
+    """
+    with folder_atomically(folder) as copy:
+        shutil.copytree(folder, copy, copy_function=os.link, dirs_exist_ok=True)
+        add_records(copy / RECORDS, records)
+        write_manifest(copy)
 
 
 def published_model(trained: TrainedModel) -> keras.Model:
@@ -127,7 +146,7 @@ def load_model(path: str | Path) -> keras.Model:
     verify(folder)
     model = _load_keras(folder / MODEL)
     model.config = read_config(folder)
-    model.records = read_records(folder)
+    model.records = read_file(folder / RECORDS) if (folder / RECORDS).exists() else []
     return model
 
 
@@ -171,12 +190,6 @@ def load_projection_head(path: str | Path) -> ProjectionHead | None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Returns `config.json` of a model folder."""
     return json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-
-
-def read_records(folder: Path) -> list[dict[str, Any]]:
-    """Returns the evaluation records of a model folder; none where it was not evaluated yet."""
-    file = folder / RECORDS
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
 
 
 def _config(trained: TrainedModel) -> dict[str, Any]:

@@ -14,6 +14,11 @@ COMMANDS = Registry(
     "command",
     {
         "pretrain": "acl_tf.cli.pretrain:pretrain",
+        "finetune": "acl_tf.cli.finetune:finetune",
+        "semi-supervised": "acl_tf.cli.semi_supervised:semi_supervised",
+        "evaluate": "acl_tf.cli.evaluate:evaluate",
+        "show": "acl_tf.cli.show:show",
+        "report": "acl_tf.cli.report:report",
         "import-pytorch": "acl_tf.cli.import_pytorch:import_pytorch",
     },
 )

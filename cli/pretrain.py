@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from acl_tf.cli.settings import resolve, settings_of
 from acl_tf.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def pretrain(source: str | None, output: str | None, resume: bool, pairs: tuple[
 
     The path of the model folder is printed when the run has ended.
     """
-    config, folder = resolve(source, output, resume, pairs, flags)
+    config, folder = configuration(source, output, resume, pairs, flags)
     click.echo(f"acl-tf: run folder {folder}", err=True)
 
     start_tensorflow()
@@ -64,23 +65,13 @@ def pretrain(source: str | None, output: str | None, resume: bool, pairs: tuple[
     click.echo(model)
 
 
-def resolve(
+def configuration(
     source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], flags: dict[str, Any]
 ) -> tuple["PretrainConfig", Path]:
     """Returns the configuration and the run folder that a command line means."""
-    from acl_tf.config import PretrainConfig, Settings, assignments, build, merge, nested, read_settings, recipe_names
+    from acl_tf.config import PretrainConfig
 
-    above: Settings = {}
-    for flag, value in flags.items():
-        above = above if value is None else merge(above, nested(KEYS[flag], value))
-    above = merge(above, assignments(pairs))
-    started = Path(output, "config.yaml") if output else None
-    data = above.get("data")
-    dataset = data.get("dataset") if isinstance(data, dict) else None
-    if source is None and resume and started and started.is_file():
-        source = str(started)
-    if source is None and dataset in recipe_names():
-        source = dataset  # a data set with a recipe of its own
-    config = build(PretrainConfig, merge(read_settings(source) if source else {}, above))
+    started = Path(output) if output and resume else None
+    config = resolve(PretrainConfig, settings_of(KEYS, flags, pairs), source, started)
     name = f"{Path(config.data.dataset).stem}_{config.objective.variant}_{config.model.arch}_seed{config.training.seed}"
     return config, Path(output) if output else Path("runs", name)

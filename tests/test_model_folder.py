@@ -127,7 +127,8 @@ def test_the_published_model_predicts_as_the_branch(written, trained):
 
 
 def test_records_come_with_the_model(folder):
-    records = [{"metric": "accuracy", "value": 0.5}, {"metric": "robust_accuracy", "value": 0.25}]
+    measured = {"accuracy": 0.5, "robust_accuracy": 0.25}
+    records = [{"metric": metric, "value": value, "protocol": {}} for metric, value in measured.items()]
     (folder / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     model_folder.write_manifest(folder)
     assert acl_tf.load(str(folder)).records == records

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from acl_tf.data.image_set import ImageSet
+from acl_tf.records import Record
 from acl_tf.versions import versions
-
-Record = dict[str, Any]
 
 
 def record(

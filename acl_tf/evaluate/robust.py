@@ -1,89 +1,105 @@
-"""RA: accuracy under PGD-20."""
+"""RA: accuracy under gradient attacks."""
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
-
-import keras
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.attacks.base import GradientAttack
-from acl_tf.attacks.pgd import LinfPGD
-from acl_tf.data.image_set import ImageSet
-from acl_tf.evaluate.clean import batches
-from acl_tf.evaluate.record import Record, record
-from acl_tf.losses.cross_entropy import cross_entropy
+from acl_tf.attacks import PGD_NORMS
+from acl_tf.attacks.base import GradientAttack, Loss
+from acl_tf.attacks.eot import EOT
+from acl_tf.attacks.restarts import worst_of
+from acl_tf.evaluate.attack_settings import AttackSettings
+from acl_tf.evaluate.base import Classifier, Evaluation, Predict
+from acl_tf.evaluate.record import Record
+from acl_tf.losses import CLASSIFICATION_LOSSES
+from acl_tf.losses.margin import margin
+from acl_tf.losses.targeted import targeted
 from acl_tf.randomness import fold_in, step_seed
 
-STEPS = 20
 
-
-def run(
-    model: keras.Model,
-    image_set: ImageSet,
-    epsilon: float = 8 / 255,
-    step_size: float | None = None,
-    seed: int = 0,
-    protocol: Mapping[str, Any] | None = None,
-    model_sha256: str | None = None,
-    batch_size: int = 256,
-) -> Iterator[Record]:
-    """Yields the record of the accuracy under cross-entropy PGD-20 from one uniform random start.
+def measure(
+    evaluation: Evaluation, model: Classifier, name: str, settings: AttackSettings, crafted_on: Classifier | None = None
+) -> tuple[Record, np.ndarray]:
+    """Measures the accuracy under an attack.
 
     Args:
-        model: From images in [0, 1] to logits.
-        image_set: With labels.
-        epsilon: Radius of the l∞ ball, in pixels of [0, 1].
-        step_size: Of the attack; None: a quarter of `epsilon`, which is the published 2/255 at 8/255.
-        seed: Of the random starts; each is a function of it and of the image's index alone.
-        protocol: What else the number depends on.
-        model_sha256: Of `model.keras`.
-        batch_size: Of the evaluation; it does not change the result.
+        evaluation: Images, seed, batch size.
+        model: From images in [0, 1] to logits, in inference mode.
+        name: Of the attack, as records call it: `pgd20`, ….
+        settings: Of the attack.
+        crafted_on: The model that the attack sees; None: `model`. Another one makes it a black-box transfer.
+
+    Returns:
+        The record, and which images withstand the attack, boolean of shape `(n,)`.
 
     Raises:
         DataError: If there are no labels.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
     """
-    begin = time.perf_counter()
-    attack = LinfPGD(epsilon, epsilon / 4 if step_size is None else step_size, STEPS)
-    predict = _predictor(model, attack, seed)
-    correct = [
-        predict(indices, images, labels).numpy().argmax(-1) == labels
-        for indices, images, labels in batches(image_set, batch_size)
-    ]
-    described = {
-        "attack": "pgd20",
-        "norm": "linf",
-        "epsilon": epsilon,
-        "step_size": attack.step_size,
-        "steps": STEPS,
-        "restarts": 1,
-        "start": "uniform",
-        "loss": "cross_entropy",
-        "targeted": False,
-        "eot": 1,
-        "seed": seed,
-        **(protocol or {}),
-    }
-    value = float(np.concatenate(correct).mean())
-    yield record("robust_accuracy", value, image_set, described, model_sha256, time.perf_counter() - begin)
+    predict = predictor(model, settings, evaluation.seed, crafted_on)
+    return evaluation.measure("robust_accuracy", predict, settings.protocol(name, evaluation.seed))
 
 
-def _predictor(model: keras.Model, attack: GradientAttack, seed: int) -> Callable[..., tf.Tensor]:
-    """Returns what attacks images, each from a start of its own index, and predicts their logits."""
+def predictor(
+    model: Classifier, settings: AttackSettings, seed: int = 0, crafted_on: Classifier | None = None
+) -> Predict:
+    """Returns what attacks images, each from starts of its own index, and predicts their logits.
+
+    Args:
+        model: That is evaluated.
+        settings: Of the attack.
+        seed: Of the random starts.
+        crafted_on: The model that the attack sees; None: `model`.
+    """
+    attack = build_attack(settings)
+    seen = crafted_on or model
     first_seed = step_seed(seed, 0)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function
     def predict(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        def start(index: tf.Tensor) -> tf.Tensor:
-            return attack.start((1, *images.shape[1:]), fold_in(first_seed, index))[0]
-
-        def loss(attacked: tf.Tensor) -> tf.Tensor:
-            return cross_entropy(model(attacked, training=False), labels)
-
-        starts = tf.map_fn(start, indices, fn_output_signature=tf.float32)
-        return model(attack(images, loss, starts).images, training=False)
+        # An image counts as robust only if it withstands every start: the one of the largest margin is kept.
+        starts = [
+            _starts(attack, settings, images, indices, _restart_seed(first_seed, r)) for r in range(settings.restarts)
+        ]
+        found = worst_of(attack, images, _loss(seen, settings, images, labels), starts, _margin(seen, labels))
+        return model(found.images)
 
     return predict
+
+
+def build_attack(settings: AttackSettings) -> GradientAttack:
+    """Returns the attack that the settings describe."""
+    attack = PGD_NORMS[settings.norm](
+        settings.epsilon, settings.resolved_step_size, settings.steps, momentum=settings.momentum
+    )
+    return EOT(attack, settings.eot) if settings.eot > 1 else attack
+
+
+def _restart_seed(seed: tf.Tensor, restart: int) -> tf.Tensor:
+    return seed if restart == 0 else fold_in(seed, -restart)
+
+
+def _starts(
+    attack: GradientAttack, settings: AttackSettings, images: tf.Tensor, indices: tf.Tensor, seed: tf.Tensor
+) -> tf.Tensor:
+    if settings.start == "zero":
+        return tf.zeros_like(images)
+
+    def start(index: tf.Tensor) -> tf.Tensor:
+        return attack.start((1, *images.shape[1:]), fold_in(seed, index))[0]
+
+    return tf.map_fn(start, indices, fn_output_signature=tf.float32)
+
+
+def _loss(model: Classifier, settings: AttackSettings, images: tf.Tensor, labels: tf.Tensor) -> Loss:
+    loss = CLASSIFICATION_LOSSES[settings.loss]
+    if not settings.targeted:
+        return lambda attacked: loss(model(attacked), labels)
+    logits = model(images)
+    others = tf.where(tf.one_hot(labels, logits.shape[-1], True, False), logits.dtype.min, logits)
+    runner_up = tf.argmax(others, axis=-1)
+    return lambda attacked: targeted(loss)(model(attacked), runner_up)
+
+
+def _margin(model: Classifier, labels: tf.Tensor) -> Loss:
+    return lambda attacked: margin(model(attacked), labels)

@@ -1,1 +1,12 @@
-"""Supervised training on top of an encoder."""
+"""Supervised training on top of an encoder: one file a method."""
+
+from acl_tf.registry import Registry
+
+METHODS = Registry(
+    "method",
+    {
+        "standard": "acl_tf.finetune.standard:Standard",
+        "at": "acl_tf.finetune.adversarial:AdversarialTraining",
+        "trades": "acl_tf.finetune.trades:TRADES",
+    },
+)

@@ -1,0 +1,111 @@
+"""The attacks that an evaluation can run, as `--attack NAME[:parameter=value,…]` names them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from acl_tf.attacks import PGD_NORMS
+from acl_tf.config import Count, NonNegative, Number, Section, assignments, build, known
+from acl_tf.errors import UsageError
+from acl_tf.losses import CLASSIFICATION_LOSSES
+from acl_tf.registry import Registry, nearest
+
+
+class AttackSettings(Section):
+    """A gradient attack on a classifier.
+
+    Attributes:
+        norm: `linf`, `l2` or `l1`.
+        epsilon: Radius of the ball; l∞ in pixels of [0, 1], l2 and l1 over the whole image in that unit.
+        step_size: Of the same unit; none: a quarter of `epsilon`.
+        steps: Number of steps.
+        restarts: Random starts; an image counts as robust only if it withstands all.
+        start: `uniform` in the ball, or `zero`: the image itself.
+        momentum: Of the gradient.
+        loss: `cross_entropy`, `margin` or `dlr`.
+        targeted: Whether each image is driven to the class that the model finds second most likely.
+        eot: How many gradients of a stochastic model are averaged at every step.
+    """
+
+    norm: Annotated[str, known(PGD_NORMS)] = "linf"
+    epsilon: NonNegative = 8 / 255
+    step_size: NonNegative | None = None
+    steps: Count = 20
+    restarts: Count = 1
+    start: Literal["uniform", "zero"] = "uniform"
+    momentum: Annotated[Number, Field(ge=0)] = 0.0
+    loss: Annotated[str, known(CLASSIFICATION_LOSSES)] = "cross_entropy"
+    targeted: bool = False
+    eot: Count = 1
+
+    def protocol(self, name: str, seed: int) -> dict[str, Any]:
+        """Returns what a record says of the attack."""
+        return {"attack": name, **self.model_dump(), "step_size": self.resolved_step_size, "seed": seed}
+
+    @property
+    def resolved_step_size(self) -> float:
+        """`step_size`, or its default."""
+        return self.epsilon / 4 if self.step_size is None else self.step_size
+
+
+class PGD20Settings(AttackSettings):
+    """RA: 20 steps of a quarter of the radius (2/255 in 8/255) on cross-entropy, one uniform random start."""
+
+    norm: Literal["linf"] = "linf"
+    steps: Literal[20] = 20
+    step_size: None = None
+    restarts: Literal[1] = 1
+    start: Literal["uniform"] = "uniform"
+    momentum: Literal[0] = 0
+    loss: Literal["cross_entropy"] = "cross_entropy"
+    targeted: Literal[False] = False
+
+
+class FGSMSettings(AttackSettings):
+    """The fast gradient sign method: one step of the whole radius from the image itself."""
+
+    norm: Literal["linf"] = "linf"
+    steps: Literal[1] = 1
+    step_size: None = None
+    restarts: Literal[1] = 1
+    start: Literal["zero"] = "zero"
+    momentum: Literal[0] = 0
+
+    @property
+    def resolved_step_size(self) -> float:
+        return self.epsilon
+
+
+ATTACKS = Registry(
+    "attack",
+    {
+        "fgsm": "acl_tf.evaluate.attack_settings:FGSMSettings",
+        "pgd20": "acl_tf.evaluate.attack_settings:PGD20Settings",
+        "pgd": "acl_tf.evaluate.attack_settings:AttackSettings",
+    },
+)
+CLEAN = "none"
+
+
+def parse_attack(text: str) -> tuple[str, AttackSettings | None]:
+    """Reads `none`, or `NAME[:parameter=value,…]`.
+
+    Returns:
+        The attack's name, and its settings; None for `none`.
+
+    Raises:
+        UsageError: If name, parameter or value are wrong.
+    """
+    name, _, rest = text.partition(":")
+    if name == CLEAN and not rest:
+        return name, None
+    if name not in ATTACKS:
+        choices = [CLEAN, *ATTACKS]
+        raise UsageError(
+            f"Unknown attack{nearest(name, choices) or '.'} Known: {', '.join(choices)}; parameters follow a "
+            f"colon, for example pgd:epsilon=8/255,steps=50. Received: {text!r}"
+        )
+    try:
+        return name, build(ATTACKS[name], assignments(rest.split(",") if rest else []))
+    except UsageError as error:
+        raise UsageError(f"The attack {text!r} is not as it should be. {error}") from error

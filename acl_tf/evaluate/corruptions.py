@@ -1,0 +1,59 @@
+"""Accuracy under common corruptions: CIFAR-10-C, CIFAR-100-C."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from acl_tf.data.corrupted import BENCHMARK_CORRUPTIONS, CORRUPTIONS, SEVERITIES
+from acl_tf.data.image_set import ImageSet
+from acl_tf.evaluate import clean
+from acl_tf.evaluate.base import Classifier, Evaluation
+from acl_tf.evaluate.record import Record
+
+# From a corruption and a severity to images.
+Load = Callable[[str, int], ImageSet]
+
+
+def run(evaluation: Evaluation, model: Classifier, load: Load) -> Iterator[Record]:
+    """Yields the accuracy of every corruption at every severity, of every corruption, and over all of them.
+
+    `protocol.corruption` names the corruption, or is `mean_15` (the benchmark's) or `mean_19` (ACL's Fig. 2);
+    `protocol.severity` is 1 to 5, or `mean`.
+
+    Args:
+        evaluation: Batch size, state, …; its images are replaced by the corrupted ones.
+        model: From images in [0, 1] to logits, in inference mode.
+        load: Returns the images of a corruption at a severity.
+
+    Raises:
+        DataError: If images are missing or of the wrong form.
+
+    Reference: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
+    Perturbations", ICLR 2019.
+    """
+    predict = clean.predictor(model)
+    means = {}
+    for corruption in CORRUPTIONS:
+        records = []
+        for severity in SEVERITIES:
+            corrupted = replace(evaluation, image_set=load(corruption, severity))
+            protocol = {"attack": "none", "corruption": corruption, "severity": severity}
+            records.append(corrupted.measure("corruption_accuracy", predict, protocol)[0])
+        yield from records
+        means[corruption] = mean_record(records, corruption)
+        yield means[corruption]
+    yield mean_record([means[corruption] for corruption in BENCHMARK_CORRUPTIONS], "mean_15")
+    yield mean_record([means[corruption] for corruption in CORRUPTIONS], "mean_19")
+
+
+def mean_record(records: list[Record], corruption: str) -> Record:
+    """Returns the record of the mean of several: of one corruption over the severities, or over corruptions.
+
+    Args:
+        records: Each of the same number of images.
+        corruption: What the mean is called.
+    """
+    protocol = {**records[0]["protocol"], "corruption": corruption, "severity": "mean"}
+    value = sum(record["value"] for record in records) / len(records)
+    seconds = round(sum(record["seconds"] for record in records), 3)
+    dataset = records[0]["dataset"].split("/")[0]  # TFDS' name of the whole set
+    return {**records[0], "value": value, "dataset": dataset, "protocol": protocol, "seconds": seconds}

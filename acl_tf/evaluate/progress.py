@@ -1,0 +1,55 @@
+"""Progress of an evaluation on the terminal: a bar a measurement, or lines where there is no terminal."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class EvaluationProgress:
+    """Shows which measurement is under way and how many images are done, on stderr."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.tasks: dict[str, TaskID] = {}
+        self.said = 0.0
+
+    def __enter__(self) -> "EvaluationProgress":
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def __call__(self, title: str, done: int, total: int) -> None:
+        """Shows that `done` of `total` images of a measurement are done."""
+        if title not in self.tasks:
+            self.tasks[title] = self.bar.add_task(title, total=total)
+        self.bar.update(self.tasks[title], completed=done)
+        now = time.monotonic()
+        if not self.console.is_terminal and (done == total or now - self.said > SECONDS_BETWEEN_LINES):
+            self.said = now
+            self.console.print(f"{title}  {done}/{total} images", soft_wrap=True)

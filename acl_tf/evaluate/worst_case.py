@@ -1,0 +1,28 @@
+"""Accuracy under the worst of several attacks, image by image."""
+
+import numpy as np
+
+from acl_tf.evaluate.record import Record
+
+
+def worst_case(measured: list[tuple[Record, np.ndarray]]) -> Record:
+    """Returns the record of the images that withstand every attack.
+
+    Args:
+        measured: For each attack on the same images its record, and which images withstand it, boolean of shape
+            `(n,)`.
+
+    Raises:
+        ValueError: If there is no attack.
+    """
+    if not measured:
+        raise ValueError("`measured` must hold at least one attack. Received: []")
+    records, withstood = zip(*measured, strict=True)
+    first = records[0]
+    protocol = {
+        "attack": "worst_case",
+        "attacks": [record["protocol"] for record in records],
+        "seed": first["protocol"]["seed"],
+    }
+    seconds = round(sum(record["seconds"] for record in records), 3)
+    return {**first, "value": float(np.mean(np.all(withstood, axis=0))), "protocol": protocol, "seconds": seconds}

@@ -1,0 +1,20 @@
+"""Adversarial training: cross-entropy on attacked images."""
+
+import tensorflow as tf
+
+from acl_tf.finetune.base import FineTuner, Losses
+from acl_tf.losses.cross_entropy import cross_entropy
+
+
+class AdversarialTraining(FineTuner):
+    """Minimises the cross-entropy of images that PGD has moved up it; with a frozen encoder, ALF.
+
+    Reference: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, Eq. 2.1.
+    """
+
+    def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        start = self.attack.start(tf.shape(images), seed, images.dtype)
+        return self.attack(images, lambda attacked: cross_entropy(self(attacked), targets), start).images
+
+    def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: tf.Tensor) -> Losses:
+        return {"loss": cross_entropy(self(perturbed, training=True), targets)}

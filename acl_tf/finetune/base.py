@@ -1,0 +1,110 @@
+"""The train step that all supervised methods share."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from acl_tf.attacks.base import GradientAttack
+from acl_tf.data.crop_flip import CropFlip
+from acl_tf.models.branch import Branch
+from acl_tf.models.encoder import Encoder
+from acl_tf.models.heads import zero_classifier
+from acl_tf.randomness import fold_in, step_seed
+from acl_tf.training.distribution import replicas
+from acl_tf.training.gradient_step import gradient_step, mean_over_global_batch
+
+Losses = dict[str, tf.Tensor]
+
+
+class FineTuner(keras.Model):
+    """Trains a zero-initialised linear classifier on an encoder, and the encoder with it unless that is frozen.
+
+    A subclass says how images are attacked (`perturb`) and what is minimised (`losses`). With `encoder.trainable =
+    False` it is a linear probe: the encoder then runs in inference mode, and neither its weights nor the statistics
+    of either branch change.
+
+    Args:
+        encoder: Where features come from.
+        num_classes: Number of classes.
+        branch: Of the encoder.
+        augmentation: Of the training images.
+        attack: Perturbs training images; None where a method needs none.
+        seed: All randomness is a function of it, of the step, and of the place of an image in the global batch.
+        **kwargs: Passed on to `keras.Model`.
+
+    Call arguments:
+        inputs: Images in [0, 1], of shape `(batch, height, width, channels)`.
+        training: Whether batch normalisation uses, and moves, the batch's statistics; never where the encoder is
+            frozen.
+
+    Call returns: logits, float32 of shape `(batch, num_classes)`.
+
+    `fit`, and `train_step`, take uint8 images and their labels, integers of shape `(batch,)`.
+    """
+
+    #: The losses that `losses` returns, by name, beside the one that is minimised.
+    parts: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        num_classes: int,
+        branch: Branch | str = Branch.ADVERSARIAL,
+        augmentation: CropFlip | None = None,
+        attack: GradientAttack | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)  # images keep their precision
+        self.encoder = encoder
+        self.branch = Branch(branch)
+        self.classifier = zero_classifier(num_classes)
+        self.classifier.build((None, encoder.feature_dim))
+        self.augmentation = augmentation or CropFlip()
+        self.attack = attack
+        self.seed = seed
+        self.step = self.add_weight(
+            shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica", name="step"
+        )
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", *self.parts, "gradient_norm")}
+        self.built = True
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        return list(self.trackers.values())
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        features = self.encoder(inputs, branch=self.branch, training=bool(training) and self.encoder.trainable)
+        return self.classifier(features)
+
+    def perturb(self, images: tf.Tensor, targets: Any, seed: tf.Tensor) -> tf.Tensor:
+        """Returns the images that the method trains on beside, or instead of, the clean ones."""
+        raise NotImplementedError
+
+    def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: Any) -> Losses:
+        """Returns values per example: `"loss"`, which is minimised, and `parts`."""
+        raise NotImplementedError
+
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
+        """Takes one optimiser step on one batch and returns the running means of what it measured."""
+        images, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
+        seed = step_seed(self.seed, self.step)
+        images = tf.cast(self.augmentation(images, fold_in(seed, 0)), self.encoder.variable_dtype)
+        perturbed = tf.stop_gradient(self.perturb(images, targets, fold_in(seed, 1)))
+        self.train_on_images(images, perturbed, targets)
+        self.step.assign_add(1)
+        return self.get_metrics_result()
+
+    def train_on_images(self, images: tf.Tensor, perturbed: tf.Tensor, targets: Any) -> None:
+        """Takes one optimiser step on images that are already augmented and attacked."""
+
+        def loss_and_parts() -> tuple[tf.Tensor, Losses]:
+            values = self.losses(images, perturbed, targets)
+            return mean_over_global_batch(values["loss"]), values
+
+        loss, values, norm = gradient_step(self.optimizer, self.trainable_variables, loss_and_parts)
+        self.trackers["gradient_norm"].update_state(norm)
+        self.trackers["loss"].update_state(loss * replicas())
+        for name in self.parts:
+            self.trackers[name].update_state(values[name])

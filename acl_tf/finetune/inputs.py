@@ -1,0 +1,97 @@
+"""What a fine-tuning starts from: an encoder, and labelled images of the size that it takes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from acl_tf.data import sources
+from acl_tf.data.image_set import ImageSet
+from acl_tf.data.splits import default_validation_count, hold_out, labels_of
+from acl_tf.errors import ModelFolderError, UsageError
+from acl_tf.files import sha256
+from acl_tf.finetune.config import RANDOM, EncoderConfig, LabelledDataConfig
+from acl_tf.model_folder import MODEL, find_model_folder, load_encoder, read_config
+from acl_tf.models import BACKBONES
+from acl_tf.models.branch import Branch
+from acl_tf.models.encoder import Encoder
+
+
+@dataclass(frozen=True)
+class StartingEncoder:
+    """An encoder, and what is known of it.
+
+    Attributes:
+        encoder: With both branches.
+        default_branch: The one that its objective trained for robustness.
+        sha256: Of its `model.keras`; None for random weights.
+    """
+
+    encoder: Encoder
+    default_branch: Branch
+    sha256: str | None
+
+    def about(self) -> dict[str, Any]:
+        """Returns what a resumed run must find again."""
+        return {"arch": self.encoder.arch, "width": self.encoder.width, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a fine-tuning starts from.
+
+    Attributes:
+        start: The encoder.
+        train: Images to train on, all with labels.
+        validation: Images held out of the training images.
+    """
+
+    start: StartingEncoder
+    train: ImageSet
+    validation: ImageSet
+
+
+def load_inputs(encoder: EncoderConfig, data: LabelledDataConfig) -> Inputs:
+    """Loads an encoder, and images of the size that it takes.
+
+    Args:
+        encoder: Names the encoder.
+        data: Names the images, and how many are held out.
+
+    Raises:
+        UsageError: If there is no such architecture or data set, or if too few images or classes are there.
+        DataError: If the images are missing, unreadable or without labels.
+        ModelFolderError: If the encoder's folder is missing, damaged, or a classifier's.
+    """
+    everything = sources.load(data)
+    labels_of(everything)
+    if len(everything.classes) < 2:
+        raise UsageError(f"A classifier needs at least 2 classes; {everything.name} has {len(everything.classes)}.")
+    start = starting_encoder(encoder, everything.image_shape)
+    everything = everything.resized(start.encoder.image_shape[0])
+    count = data.validation or default_validation_count(everything.name, len(everything))
+    return Inputs(start, *hold_out(everything, count))
+
+
+def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -> StartingEncoder:
+    """Loads the encoder that a configuration names, or makes one.
+
+    Args:
+        config: Names it.
+        image_shape: Of the images that a random one takes; a pre-trained one has its own.
+
+    Raises:
+        UsageError: If there is no such architecture.
+        ModelFolderError: If the folder is missing, damaged, or a classifier's.
+    """
+    if config.is_random:
+        arch = config.source.removeprefix(RANDOM)
+        BACKBONES[arch]  # an error that names the known ones, before anything is built
+        encoder = Encoder(arch, width=config.width or 1.0, image_shape=image_shape)
+        return StartingEncoder(encoder, Branch.ADVERSARIAL, None)
+    folder = find_model_folder(config.source)
+    about = read_config(folder)
+    if about["kind"] != "encoder":
+        raise ModelFolderError(
+            f"An encoder is needed here, and this is a {about['kind']} of {len(about['classes'])} classes; name the "
+            f"run that it was fine-tuned from. Received: {config.source!r}"
+        )
+    return StartingEncoder(load_encoder(folder), Branch(about["branch"]), sha256(folder / MODEL))

@@ -1,0 +1,69 @@
+"""Soft pseudo-labels: what a teacher predicts for all training images, computed once and stored."""
+
+import functools
+import io
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from acl_tf.data.image_set import ImageSet
+from acl_tf.data.splits import labels_of
+from acl_tf.evaluate.record import Record, record
+from acl_tf.files import sha256, write_atomically
+from acl_tf.model_folder import MODEL, load_model
+
+BATCH_SIZE = 256
+
+
+def pseudo_labels(teacher: Path, images: ImageSet, file: Path) -> np.ndarray:
+    """Returns the teacher's logits of images as they are, not augmented; from the file where it has them.
+
+    Args:
+        teacher: Its model folder.
+        images: All training images.
+        file: An `.npz` file, which is written where it does not fit teacher and images.
+
+    Returns:
+        float32, of shape `(n, classes)`.
+    """
+    origin = f"{sha256(teacher / MODEL)} {images.fingerprint()}"
+    if file.exists():
+        with np.load(file) as stored:
+            if str(stored["origin"]) == origin:
+                return stored["soft_logits"]
+    predict = tf.function(functools.partial(load_model(teacher), training=False), reduce_retracing=True)
+    batches = [images.images[begin : begin + BATCH_SIZE] for begin in range(0, len(images), BATCH_SIZE)]
+    soft_logits = np.concatenate([predict(tf.cast(batch, tf.float32) / 255.0).numpy() for batch in batches])
+    buffer = io.BytesIO()
+    np.savez(buffer, soft_logits=soft_logits, origin=origin)
+    write_atomically(file, buffer.getvalue())
+    return soft_logits
+
+
+def pseudo_label_records(
+    soft_logits: np.ndarray, images: ImageSet, labelled: np.ndarray, teacher: Path, seed: int
+) -> list[Record]:
+    """Returns the accuracy of the pseudo-labels: over all training images, and over those without a label.
+
+    Args:
+        soft_logits: Of shape `(n, classes)`.
+        images: All training images, with the labels that the training does not see.
+        labelled: Rows of those whose labels it sees.
+        teacher: Its model folder.
+        seed: Of the run.
+
+    Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.1.2.
+    """
+    begin = time.perf_counter()
+    correct = soft_logits.argmax(-1) == labels_of(images)
+    digest = sha256(teacher / MODEL)
+    records = []
+    for part, values in (("all", correct), ("unlabelled", np.delete(correct, labelled))):
+        protocol = {"attack": "none", "images": part, "labels": len(labelled), "seed": seed}
+        made = record(
+            "pseudo_label_accuracy", float(values.mean()), images, protocol, digest, time.perf_counter() - begin
+        )
+        records.append({**made, "n": len(values)})
+    return records

@@ -1,0 +1,145 @@
+"""From an encoder to a classifier: what `acl-tf finetune` does."""
+
+import functools
+import logging
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from acl_tf.attacks.base import GradientAttack
+from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.trades import TradesPGD
+from acl_tf.data.batches import batch_rows, steps_per_epoch
+from acl_tf.data.crop_flip import CropFlip
+from acl_tf.data.splits import label_subset, take
+from acl_tf.finetune import METHODS
+from acl_tf.finetune.base import FineTuner
+from acl_tf.finetune.config import FinetuneConfig, StepwiseSGDConfig
+from acl_tf.finetune.inputs import StartingEncoder, load_inputs
+from acl_tf.finetune.validation import Validation
+from acl_tf.model_folder import TrainedModel, published_model, write_model_folder
+from acl_tf.records import RECORDS, add_records, read_file
+from acl_tf.training.fit import fit
+from acl_tf.training.interruption import Interruption
+from acl_tf.training.run_folder import RunFolder
+from acl_tf.training.selection import Selection
+from acl_tf.training.sgd import SGD
+
+logger = logging.getLogger(__name__)
+
+
+def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> Path:
+    """Trains a classifier on an encoder and leaves a run folder.
+
+    `model/` holds the epoch of the best robust accuracy on the validation split, `model_last/` the last one.
+
+    Args:
+        config: Of the run.
+        output: The run folder.
+        resume: Whether a run that is there goes on; where there is none, it starts.
+
+    Returns:
+        The model folder of the best epoch.
+
+    Raises:
+        AclTfError: If anything about the configuration, encoder, images or folder is wrong, or if training fails.
+    """
+    folder = RunFolder(output)
+    with Interruption() as interruption, folder.session(config, resume):
+        keras.config.set_dtype_policy(config.training.precision)
+        keras.utils.set_random_seed(config.training.seed)
+        inputs = load_inputs(config.encoder, config.data)
+        labelled = take(inputs.train, label_subset(inputs.train, config.data.labels, config.training.seed))
+        batch_size = min(config.training.batch_size, len(labelled))
+        per_epoch = steps_per_epoch(len(labelled), batch_size)
+        logger.info("%d labelled images, %d steps of %d an epoch", len(labelled), per_epoch, batch_size)
+        tuner = build_finetuner(config, inputs.start, len(inputs.train.classes))
+        tuner.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
+        selection = Selection(tuner.variables)
+        validation = Validation(tuner, inputs.validation, config.validation, config.attack, config.training, selection)
+        rows = functools.partial(batch_rows, len(labelled), batch_size, config.training.seed)
+        fit(
+            tuner,
+            config.training,
+            per_epoch,
+            lambda first, last: ((labelled.images[chosen], labelled.labels[chosen]) for chosen in rows(first, last)),
+            folder,
+            {"encoder": inputs.start.about(), "data set": labelled.fingerprint()},
+            interruption,
+            validation,
+            selection=selection,
+        )
+        recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
+        write_classifiers(folder, tuner, inputs.train.classes, recipe, validation)
+    return folder.model
+
+
+def build_finetuner(config: FinetuneConfig, start: StartingEncoder, num_classes: int) -> FineTuner:
+    """Builds the classifier that a method trains; in linear mode the encoder is frozen.
+
+    Args:
+        config: Of the run.
+        start: The encoder.
+        num_classes: Number of classes.
+    """
+    start.encoder.trainable = config.method.mode == "full"
+    beta = {"beta": config.method.beta} if config.method.name == "trades" else {}
+    return METHODS[config.method.name](
+        start.encoder,
+        num_classes,
+        branch=config.encoder.branch or start.default_branch,
+        augmentation=CropFlip(**config.augmentation.model_dump()),
+        attack=build_attack(config),
+        seed=config.training.seed,
+        **beta,
+    )
+
+
+def build_attack(config: FinetuneConfig) -> GradientAttack | None:
+    """Returns the attack of the method: TRADES' own start, or a uniform one; standard training has none."""
+    attacks = {"at": LinfPGD, "trades": TradesPGD}
+    attack = attacks.get(config.method.name)
+    return attack(config.attack.epsilon, config.attack.step_size, config.attack.steps) if attack else None
+
+
+def build_sgd(config: StepwiseSGDConfig, epochs: int, per_epoch: int) -> SGD:
+    """Builds SGD whose learning rate falls after certain epochs.
+
+    Args:
+        config: Of the optimiser.
+        epochs: Length of the run.
+        per_epoch: Steps in an epoch.
+    """
+    decays = config.decay_epochs or sorted({max(1, round(share * epochs)) for share in config.decay_at})
+    rates = [config.learning_rate * config.decay_factor**power for power in range(len(decays) + 1)]
+    # Keras keeps a rate up to and including its boundary; the first step after an epoch has the number of its steps.
+    boundaries = [epoch * per_epoch - 1 for epoch in decays]
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
+    return SGD(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def write_classifiers(
+    folder: RunFolder, tuner: FineTuner, classes: tuple[str, ...], recipe: dict[str, Any], validation: Validation
+) -> None:
+    """Writes `model_last/` of the present weights and `model/` of the best epoch, with their validation records.
+
+    Args:
+        folder: Of the run.
+        tuner: The trained classifier.
+        classes: Their names.
+        recipe: How it came about.
+        validation: Knows the best epoch.
+    """
+    if folder.model.exists():  # it may hold more records by now
+        return
+    for path, epoch in ((folder.model_last, validation.epochs), (folder.model, validation.selection.best_epoch())):
+        if path == folder.model:
+            validation.selection.restore()
+        trained = TrainedModel(
+            tuner.encoder, tuner.branch, {**recipe, "epoch": epoch}, classifier=tuner.classifier, classes=classes
+        )
+        records = validation.records(published_model(trained), epoch)
+        write_model_folder(path, trained, records)
+    add_records(folder.records, read_file(folder.model / RECORDS))
+    logger.info("Epoch %d of %d is the best", epoch, validation.epochs)

@@ -1,0 +1,174 @@
+"""ACL's three-step routine for few labels: what `acl-tf semi-supervised` does."""
+
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.data.batches import batch_rows, steps_per_epoch
+from acl_tf.data.crop_flip import CropFlip
+from acl_tf.data.image_set import ImageSet
+from acl_tf.data.splits import label_subset, labels_of
+from acl_tf.errors import UsageError
+from acl_tf.finetune.base import FineTuner
+from acl_tf.finetune.config import (
+    EncoderConfig,
+    FinetuneConfig,
+    FinetuneTrainingConfig,
+    LabelledDataConfig,
+    MethodConfig,
+)
+from acl_tf.finetune.distillation import UNLABELLED, Distillation, SemiSupervisedTargets
+from acl_tf.finetune.inputs import StartingEncoder, load_inputs
+from acl_tf.finetune.pseudo_labels import pseudo_label_records, pseudo_labels
+from acl_tf.finetune.run import build_sgd, finetune, write_classifiers
+from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
+from acl_tf.finetune.uat import UATPlusPlus
+from acl_tf.finetune.validation import Validation
+from acl_tf.records import add_records
+from acl_tf.training.fit import fit
+from acl_tf.training.interruption import Interruption
+from acl_tf.training.run_folder import RunFolder
+from acl_tf.training.selection import Selection
+
+logger = logging.getLogger(__name__)
+
+TEACHER = "teacher"
+PSEUDO_LABELS = "pseudo_labels.npz"
+
+
+def semi_supervised(config: SemiSupervisedConfig, output: Path, resume: bool = False) -> Path:
+    """Trains a robust classifier with few labels, and leaves a run folder.
+
+    A teacher learns the labels (`teacher/`, a run folder of its own); its soft pseudo-labels of all images are stored
+    (`pseudo_labels.npz`); a student, which begins at the same encoder, learns both under attack.
+
+    Args:
+        config: Of the run.
+        output: The run folder.
+        resume: Whether a run that is there goes on; where there is none, it starts.
+
+    Returns:
+        The model folder of the student's best epoch.
+
+    Raises:
+        AclTfError: If anything about the configuration, encoder, images or folder is wrong, or if training fails.
+
+    Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 2.2.1.
+    """
+    folder = RunFolder(output)
+    with folder.session(config, resume):
+        if not RunFolder(output / TEACHER).model.exists():
+            logger.info("Teacher: standard training on the labelled images")
+            finetune(teacher_config(config), output / TEACHER, resume)
+        with Interruption() as interruption:
+            train_student(config, folder, interruption)
+    return folder.model
+
+
+def teacher_config(config: SemiSupervisedConfig) -> FinetuneConfig:
+    """Returns the fine-tuning run that makes the teacher; a baseline's teacher is not pre-trained either."""
+    teacher = config.teacher
+    training = {**config.training.model_dump(), "epochs": teacher.epochs, "batch_size": teacher.batch_size}
+    return FinetuneConfig(
+        encoder=EncoderConfig(**{**config.encoder.model_dump(), "branch": teacher.branch}),
+        data=LabelledDataConfig(**config.data.model_dump()),
+        augmentation=config.augmentation,
+        method=MethodConfig(name="standard"),
+        attack=config.attack,
+        optimizer=teacher.optimizer,
+        training=FinetuneTrainingConfig(**training),
+        validation=config.validation.model_copy(update={"every": teacher.epochs}),
+    )
+
+
+def train_student(config: SemiSupervisedConfig, folder: RunFolder, interruption: Interruption) -> None:
+    """Trains the student on labels and pseudo-labels, and writes its model folders.
+
+    Args:
+        config: Of the run.
+        folder: The run folder, in session.
+        interruption: Whether the user wants an end.
+    """
+    keras.config.set_dtype_policy(config.training.precision)
+    keras.utils.set_random_seed(config.training.seed)
+    inputs = load_inputs(config.encoder, config.data)
+    labelled = label_subset(inputs.train, config.data.labels, config.training.seed)
+    teacher = RunFolder(folder.path / TEACHER).model_last
+    soft_logits = pseudo_labels(teacher, inputs.train, folder.path / PSEUDO_LABELS)
+    records = pseudo_label_records(soft_logits, inputs.train, labelled, teacher, config.training.seed)
+    add_records(folder.records, records)
+    logger.info("Pseudo-labels: %.2f %% of %d images are right", 100 * records[0]["value"], records[0]["n"])
+    student = build_student(config, inputs.start, len(inputs.train.classes))
+    per_epoch, batches = student_batches(config, inputs.train, labelled, soft_logits)
+    student.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
+    selection = Selection(student.variables)
+    validation = Validation(student, inputs.validation, config.validation, config.attack, config.training, selection)
+    about = {"encoder": inputs.start.about(), "data set": inputs.train.fingerprint()}
+    logger.info("Student: %d labelled and %d unlabelled images", len(labelled), len(inputs.train) - len(labelled))
+    fit(student, config.training, per_epoch, batches, folder, about, interruption, validation, selection=selection)
+    recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
+    write_classifiers(folder, student, inputs.train.classes, recipe, validation)
+
+
+def build_student(config: SemiSupervisedConfig, start: StartingEncoder, num_classes: int) -> FineTuner:
+    """Builds what learns from the pseudo-labels: ACL's distillation, or the baseline.
+
+    Args:
+        config: Of the run.
+        start: The encoder.
+        num_classes: Number of classes.
+    """
+    settings = config.distillation
+    if config.baseline:
+        student, own = UATPlusPlus, {"online_weight": settings.online_weight}
+    else:
+        student = Distillation
+        own = {"alpha": settings.alpha, "temperature": settings.temperature, "beta": settings.beta}
+    return student(
+        start.encoder,
+        num_classes,
+        branch=config.encoder.branch or start.default_branch,
+        augmentation=CropFlip(**config.augmentation.model_dump()),
+        attack=LinfPGD(config.attack.epsilon, config.attack.step_size, config.attack.steps),
+        seed=config.training.seed,
+        **own,
+    )
+
+
+def student_batches(
+    config: SemiSupervisedConfig, images: ImageSet, labelled: np.ndarray, soft_logits: np.ndarray
+) -> tuple[int, Callable[[int, int], Iterator[Any]]]:
+    """Returns the steps of an epoch, which passes over the unlabelled images, and what yields the batches.
+
+    Args:
+        config: Of the run.
+        images: All training images.
+        labelled: Rows of those whose labels are known; the others' labels are not looked at.
+        soft_logits: Of the teacher, of shape `(n, classes)`.
+
+    Raises:
+        UsageError: If no image is left unlabelled.
+    """
+    unlabelled = np.setdiff1d(np.arange(len(images)), labelled)
+    if not len(unlabelled):
+        raise UsageError(f"No image is left without a label; ask for fewer --labels. Received: {config.data.labels}")
+    known = np.full(len(images), UNLABELLED, np.int64)
+    known[labelled] = labels_of(images)[labelled]
+    sizes = config.distillation.batch_sizes(len(labelled), len(unlabelled))
+    seed = config.training.seed
+
+    def batches(first: int, last: int) -> Iterator[Any]:
+        parts = [
+            (rows[chosen] for chosen in batch_rows(len(rows), size, seed, first, last))
+            for rows, size in zip((labelled, unlabelled), sizes, strict=True)
+        ]
+        for pair in zip(*parts, strict=True):
+            rows = np.concatenate(pair)
+            yield images.images[rows], SemiSupervisedTargets(known[rows], soft_logits[rows])
+
+    return steps_per_epoch(len(unlabelled), sizes[1]), batches

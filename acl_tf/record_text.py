@@ -1,0 +1,77 @@
+"""Short readable forms of what stands in a record."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+NORMS = {"linf": "l∞", "l2": "l2", "l1": "l1", "l0": "l0"}
+ATTACKS = {"none": "none", "autoattack": "AutoAttack", "worst_case": "worst case"}
+
+
+def printable(text: object) -> str:
+    """Returns text without what would move a cursor, colour a terminal, or not be encodable."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
+
+
+def epsilon(value: Any) -> str:
+    """Writes a radius in pixels as people do: `8/255` where it is such a fraction, `0.1` where that is shorter."""
+    if not isinstance(value, int | float):
+        return printable(value)
+    short = f"{value:.6g}"
+    numerator = round(value * 255)
+    if len(short) > 5 and numerator and abs(value * 255 - numerator) < 1e-4:
+        return f"{numerator}/255"
+    return short
+
+
+def number(record: Mapping[str, Any]) -> str:
+    """Writes the value of a record: accuracies in per cent, without the sign."""
+    value = record["value"]
+    return f"{100 * value:.2f}" if record["metric"].endswith("accuracy") else f"{value:.4g}"
+
+
+def data(record: Mapping[str, Any]) -> str:
+    """Names data set and split."""
+    return printable("/".join(str(record[key]) for key in ("dataset", "split") if record.get(key)))
+
+
+def attack_name(name: Any) -> str:
+    """Writes the name of an attack: `PGD-20` for `pgd20`."""
+    steps = re.fullmatch(r"pgd(\d+)", str(name))
+    return f"PGD-{steps[1]}" if steps else ATTACKS.get(str(name), printable(name))
+
+
+def attack(protocol: Mapping[str, Any]) -> str:
+    """Writes an attack, or a corruption, in one line: `PGD-20 l∞ 8/255, 1 restart`."""
+    name = attack_name(protocol.get("attack", "none"))
+    if "corruption" in protocol:
+        corrupted = corruption(protocol)
+        return corrupted if name == "none" else f"{name}, {corrupted}"
+    norm = NORMS.get(str(protocol.get("norm")), printable(protocol["norm"])) if protocol.get("norm") else ""
+    radius = epsilon(protocol["epsilon"]) if protocol.get("epsilon") is not None else ""
+    parts = [" ".join(part for part in (name, norm, radius) if part)]
+    for key, unit in (("steps", "step"), ("restarts", "restart")):
+        count = protocol.get(key)
+        said = count is None or (key == "steps" and name.endswith(f"-{count}"))
+        parts += [] if said else [f"{printable(count)} {unit}{'' if count == 1 else 's'}"]
+    parts += [f"{key} {epsilon(protocol[key])}" for key in ("sigma", "radius") if key in protocol]
+    parts += ["targeted"] if protocol.get("targeted") is True else []
+    return ", ".join(parts)
+
+
+def corruption(protocol: Mapping[str, Any]) -> str:
+    """Writes a corruption and its severity: `fog, severity 3`, `mean of 15 corruptions`."""
+    kind = str(protocol["corruption"])
+    mean = re.fullmatch(r"mean_(\d+)", kind)
+    name = f"mean of {mean[1]} corruptions" if mean else printable(kind).replace("_", " ")
+    severity = protocol.get("severity", "mean")
+    return name if severity == "mean" else f"{name}, severity {printable(severity)}"
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns nested mappings as one, with dots between the keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found

@@ -1,0 +1,194 @@
+"""Evaluation records where runs and models keep them."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from acl_tf.errors import AclTfError
+from acl_tf.files import write_atomically
+
+RECORDS = "records.jsonl"
+# Where a run may keep records, and what those records are of; the empty name is the run's own model.
+FOLDERS = (("", ""), ("model", ""), ("model_last", "model_last"))
+
+Record = dict[str, Any]
+
+
+class RecordsError(AclTfError):
+    """Records that cannot be read, or a path that is nothing that has records."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record, and whose it is.
+
+    Attributes:
+        name: Of the run or model.
+        record: As `acl_tf.evaluate.record.record` made it.
+    """
+
+    name: str
+    record: Record
+
+
+def read_entries(path: Path, name: str) -> list[Entry]:
+    """Reads all records of a run folder, a model folder or a file of records.
+
+    Args:
+        path: Of the folder, of a `records.jsonl`, or of a JSON list as `acl-tf evaluate --json` writes it.
+        name: What to call the run or model. In a file, records that name their encoder are called by that.
+
+    Returns:
+        Each record once: those that are equal but for `date` and `seconds` are one. None where nothing was evaluated.
+
+    Raises:
+        RecordsError: If the path is none of these, or a file is damaged.
+    """
+    if path.is_file():
+        entries = [Entry(_named_in(record) or name, record) for record in read_file(path)]
+    elif is_run_or_model(path):
+        entries = [entry for part, model in FOLDERS for entry in _folder_entries(path, part, name, model)]
+    else:
+        raise RecordsError(f"No run folder, model folder or file of records. Received: {str(path)!r}")
+    return list({_identity(entry): entry for entry in reversed(entries)}.values())[::-1]
+
+
+def is_run_or_model(folder: Path) -> bool:
+    """Tells whether a folder is a run, finished or not, or a model, evaluated or not."""
+    files: tuple[str, ...] = ("run.json", "manifest.json", "model/manifest.json", "model_last/manifest.json")
+    files += tuple(f"{part}/{RECORDS}" for part, _ in FOLDERS)
+    return (folder / "checkpoints").is_dir() or any((folder / file).is_file() for file in files)
+
+
+def read_file(path: Path) -> list[Record]:
+    """Reads records from JSON lines, or from a JSON list in a file whose name does not end in `.jsonl`.
+
+    Raises:
+        RecordsError: If the content is something else; names the file and the line.
+    """
+    text = _text(path)
+    if path.suffix != ".jsonl" and text.lstrip().startswith("["):
+        try:
+            records = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise RecordsError(f"{path}, line {error.lineno}, is damaged: {error.msg}.") from error
+        return [_checked(record, f"{path}, record {number},") for number, record in enumerate(records, 1)]
+    return [_checked(*line) for line in read_lines(path)]
+
+
+def add_records(path: Path, records: Sequence[Record]) -> None:
+    """Adds records to a `records.jsonl`, atomically; a repeated measurement takes the place of the earlier one.
+
+    Args:
+        path: Of the file, which need not exist.
+        records: To add.
+
+    Raises:
+        RecordsError: If what is there is damaged.
+    """
+    present = read_file(path) if path.is_file() else []
+    merged = {_measurement(record): record for record in [*present, *records]}
+    write_atomically(path, "".join(json.dumps(record) + "\n" for record in merged.values()))
+
+
+def read_lines(path: Path, cut_short: bool = False) -> list[tuple[Any, str]]:
+    """Reads JSON lines.
+
+    Args:
+        path: Of the file.
+        cut_short: Whether the last line may be incomplete, as a crash leaves it; then it is left out.
+
+    Returns:
+        The value of each line that is not blank, and where it stands, as messages call it.
+
+    Raises:
+        RecordsError: If a line is no JSON; names the file and the line.
+    """
+    values = []
+    lines = _text(path).split("\n")
+    last = max((number for number, line in enumerate(lines, 1) if line.strip()), default=0)
+    for number, line in enumerate(lines, 1):
+        place = f"{path}, line {number},"
+        try:
+            values += [(json.loads(line), place)] if line.strip() else []
+        except json.JSONDecodeError as error:
+            if not (cut_short and number == last):
+                raise RecordsError(f"{place} is damaged: {error.msg} at column {error.colno}.") from error
+    return values
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Returns a name for each of several different paths: as many of its last parts as tell it from the others."""
+    resolved = [path.resolve() for path in paths]
+    names = []
+    for path in resolved:
+        parts = path.with_suffix("").parts if path.is_file() else path.parts
+        length = 2 if path.name in ("model", "model_last") else 1
+        while length < len(parts) and _shared_ending(path, resolved, length):
+            length += 1
+        names.append("/".join(parts[-length:]))
+    return names
+
+
+def different(paths: Iterable[str | Path]) -> list[Path]:
+    """Returns the paths in their order, each place once."""
+    return list({Path(path).expanduser().resolve(): Path(path).expanduser() for path in paths}.values())
+
+
+def _shared_ending(path: Path, others: list[Path], length: int) -> bool:
+    return any(other != path and other.parts[-length:] == path.parts[-length:] for other in others)
+
+
+def _folder_entries(path: Path, part: str, name: str, model: str) -> list[Entry]:
+    file = path / part / RECORDS
+    last = None if model else _model_sha256(path / "model_last")
+    own = _model_sha256(path / "model")
+    entries = []
+    for record in read_file(file) if file.is_file() else []:
+        is_last = model or (last and record.get("model_sha256") == last != own)
+        entries.append(Entry(f"{name}/model_last" if is_last else name, record))
+    return entries
+
+
+def _model_sha256(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]["model.keras"]["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # whoever loads the model says what is wrong with it
+
+
+def _named_in(record: Record) -> str:
+    encoder = record["protocol"].get("encoder")
+    return encoder if isinstance(encoder, str) else ""
+
+
+def _identity(entry: Entry) -> str:
+    return json.dumps([entry.name, _measurement(entry.record)])
+
+
+def _measurement(record: Record) -> str:
+    """Returns what two runs of one measurement have in common."""
+    return json.dumps({key: value for key, value in record.items() if key not in ("date", "seconds")}, sort_keys=True)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise RecordsError(f"{path}, line {line}, is damaged: not UTF-8.") from error
+
+
+def _checked(record: Any, place: str) -> Record:
+    """Returns a record with a metric, a number and a protocol, or raises."""
+    value = record.get("value") if isinstance(record, dict) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not isinstance(record.get("metric"), str) or not isinstance(record.get("protocol", {}), dict):
+        raise RecordsError(
+            f"{place} is no record: it needs metric (a name), value (a number) and protocol (an object). "
+            f"Received: {json.dumps(record)[:100]}"
+        )
+    return {**record, "protocol": record.get("protocol", {})}

@@ -1,0 +1,87 @@
+"""`acl-tf evaluate`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from acl_tf.cli.settings import data_of_model, resolve, run_name, settings_of
+from acl_tf.startup import start_tensorflow
+
+KEYS = {
+    "model": "model",
+    "surrogate": "surrogate",
+    "attacks": "attacks",
+    "corruptions": "corruptions",
+    "dataset": "data.dataset",
+    "data_dir": "data.data_dir",
+    "split": "data.split",
+    "limit": "data.limit",
+    "batch_size": "batch_size",
+    "seed": "seed",
+}
+
+
+@click.command(short_help="Measure a classifier: accuracy, robust accuracy, corruptions.")
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--attack",
+    "attacks",
+    metavar="NAME[:KEY=VALUE,…]",
+    multiple=True,
+    help="none, fgsm, pgd20, or pgd:norm=l2,epsilon=0.5,steps=50; several at once.  [default: none and pgd20]",
+)
+@click.option(
+    "--corruptions",
+    metavar="[DIR]",
+    is_flag=False,
+    flag_value="tfds",
+    help="CIFAR-10-C through TFDS, or the published .npy files of CIFAR-10-C or CIFAR-100-C in DIR.",
+)
+@click.option("--surrogate", metavar="MODEL", help="Craft the attacks on this one instead (black-box transfer).")
+@click.option("--dataset", metavar="NAME|DIR|FILE.npz", help="[default: the one that MODEL was trained on]")
+@click.option("--data-dir", metavar="DIR", help="Where TFDS finds prepared data sets.")
+@click.option("--split", metavar="NAME", help="[default: test]")
+@click.option("--limit", type=int, help="The first so many images.")
+@click.option("--batch-size", type=int, help="It does not change the results.  [default: 256]")
+@click.option("--seed", type=int, help="Of all attacks.  [default: 0]")
+@click.option("--output", metavar="DIR", help="Keeps records and unfinished work.  [default: RUN/evaluation]")
+@click.option("--resume", is_flag=True, help="Go on with an evaluation that was interrupted.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the list of records to this file.")
+def evaluate(model: str, output: str | None, resume: bool, json_file: str | None, **flags: Any) -> None:
+    """Measure a classifier.
+
+    MODEL is a run folder, a model folder, or a .keras file that maps images in [0, 1] to logits. Its records are
+    printed, and added to the model folder; acl-tf show prints them again, acl-tf report makes a page of them.
+
+    TA is --attack none, RA is --attack pgd20: 20 steps of 2/255 on cross-entropy in the l∞ ball of 8/255, from one
+    uniform random start. With several attacks, accuracy under the worst of them for each image is recorded too.
+    """
+    from acl_tf.evaluate.config import EvaluateConfig
+    from acl_tf.files import write_atomically
+
+    flags = {**flags, "attacks": flags["attacks"] or None}
+    config = resolve(EvaluateConfig, settings_of(KEYS, {"model": model, **flags}, ()), model_data=data_of_model(model))
+    config.parsed_attacks()  # said before TensorFlow starts
+    folder = Path(output) if output else default_output(model)
+
+    start_tensorflow()
+
+    from acl_tf.cli.show import write_table
+    from acl_tf.evaluate.run import evaluate as run
+    from acl_tf.records import Entry
+
+    records = run(config, folder, resume)
+    if json_file:
+        write_atomically(Path(json_file), json.dumps(records, indent=2) + "\n")
+    write_table([Entry(run_name(model), record) for record in records])
+
+
+def default_output(model: str) -> Path:
+    """Returns where the evaluation of a model is kept: in its run, or else in a run of its own."""
+    path = Path(model)
+    for run in (path, path.parent):
+        if (run / "run.json").is_file():
+            return run / "evaluation"
+    return Path("runs", f"evaluation_{run_name(model)}")

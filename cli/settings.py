@@ -1,0 +1,93 @@
+"""From options to a configuration: what the commands share."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from acl_tf.config import AnyConfig, Settings
+
+
+def resolve(
+    config: type["AnyConfig"],
+    above: "Settings",
+    source: str | None = None,
+    started: Path | None = None,
+    protocol: str | None = None,
+    model_data: "Settings | None" = None,
+) -> "AnyConfig":
+    """Returns the configuration that a command line means.
+
+    Args:
+        config: Its class.
+        above: What options and `--set` say.
+        source: `--config`: a file, or a recipe.
+        started: The run folder to go on in, or None; without `--config`, its own configuration is the base.
+        protocol: A recipe that goes over that base.
+        model_data: The data set of the model that the command is about, for where nothing names another.
+
+    Raises:
+        UsageError: At the first wrong key or value.
+    """
+    from acl_tf.config import build, merge, read_settings, recipe_names
+
+    if source is None and started and (started / "config.yaml").is_file():
+        source = str(started / "config.yaml")
+    base = {"data": model_data} if model_data and "dataset" not in _data(above) and source is None else {}
+    dataset = _data(merge(base, above)).get("dataset")
+    if source is None and dataset in recipe_names(config.command):
+        source = dataset  # a data set with a recipe of its own
+    for layer in (source, protocol):
+        base = merge(base, read_settings(layer, config.command)) if layer else base
+    return build(config, merge(base, above))
+
+
+def settings_of(keys: Mapping[str, str], flags: Mapping[str, Any], pairs: tuple[str, ...]) -> "Settings":
+    """Returns what a command's options say.
+
+    Args:
+        keys: The key of the configuration that each option sets.
+        flags: The values of these options; None where one was not given.
+        pairs: `--set`, which goes over them.
+
+    Raises:
+        UsageError: If a pair is none.
+    """
+    from acl_tf.config import assignments, merge, nested
+
+    settings: Settings = {}
+    for flag, value in flags.items():
+        settings = settings if value is None else merge(settings, nested(keys[flag], value))
+    return merge(settings, assignments(pairs))
+
+
+def number_or_text(value: str | None) -> Any:
+    """Reads an option as YAML does: `100` is an integer, `0.1` a decimal."""
+    from acl_tf.config import assignments
+
+    return None if value is None else assignments([f"value={value}"])["value"]
+
+
+def data_of_model(model: str) -> dict[str, Any]:
+    """Returns data set and data folder that a run or model folder was trained on; nothing where it does not say."""
+    for file in (Path(model, "config.json"), Path(model, "model", "config.json")):
+        if file.is_file():
+            try:
+                data = json.loads(file.read_text(encoding="utf-8"))["recipe"]["data"]
+                return {key: data[key] for key in ("dataset", "data_dir") if data[key]}
+            except (ValueError, LookupError, TypeError):
+                return {}  # an imported model, or a damaged file, which loading the model explains
+    return {}
+
+
+def run_name(model: str) -> str:
+    """Returns what to call the runs that start from a model."""
+    path = Path(model)
+    name = path.resolve().parent.name if path.name == "model" else path.name
+    return (name or path.resolve().name).replace(":", "-")
+
+
+def _data(settings: "Settings") -> Mapping[str, Any]:
+    data = settings.get("data")
+    return data if isinstance(data, Mapping) else {}
