@@ -12,69 +12,16 @@ augmented views. Without PyTorch its rows are left out.
 import argparse
 import importlib.util
 import json
-import multiprocessing
 import os
 import statistics
-import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from turns import Case, Step, take_turns
 
 IMAGE_SHAPE = (32, 32, 3)
-
-# Takes one step and waits until it is done.
-Step = Callable[[], Any]
-
-
-class Case:
-    """A step to time, in a process of its own.
-
-    Args:
-        framework: `acl_tf`, `pytorch` or `pytorch_lean`.
-        precision: As a Keras dtype policy.
-        arguments: Of the command line.
-
-    Attributes:
-        seconds: Of each timed step.
-        device: `GPU` or `CPU`.
-    """
-
-    def __init__(self, framework: str, precision: str, arguments: argparse.Namespace) -> None:
-        self.framework = framework
-        self.precision = precision
-        self.seconds: list[float] = []
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, framework, precision, arguments), daemon=True)
-        self.process.start()
-        theirs.close()
-        self.device = self.connection.recv()  # once the step is built and warm
-
-    def step(self) -> None:
-        """Takes one step and notes its time."""
-        self.connection.send("step")
-        self.seconds.append(self.connection.recv())
-
-    def end(self) -> None:
-        """Ends the process."""
-        self.connection.send("end")
-        self.process.join()
-
-
-def serve(connection: Connection, framework: str, precision: str, arguments: argparse.Namespace) -> None:
-    """Builds a step, warms it up by two, and takes one for each message."""
-    step, device = acl_tf_step(precision, arguments) if framework == "acl_tf" else pytorch_step(framework, arguments)
-    step()
-    step()
-    connection.send(device)
-    while connection.recv() == "step":
-        begin = time.perf_counter()
-        step()
-        connection.send(time.perf_counter() - begin)
 
 
 def main() -> None:
@@ -83,12 +30,7 @@ def main() -> None:
     wanted = [("acl_tf", precision) for precision in arguments.precision]
     if importlib.util.find_spec("torch") and not arguments.no_pytorch:
         wanted += [("pytorch", "float32"), ("pytorch_lean", "float32")]
-    cases = [Case(framework, precision, arguments) for framework, precision in wanted]
-    for _ in range(arguments.rounds):
-        for case in cases:
-            case.step()
-    for case in cases:
-        case.end()
+    cases = take_turns(wanted, build_step, arguments.rounds, arguments)
     rows = [row(case, cases, arguments) for case in cases]
     print_table(rows)
     if arguments.json:
@@ -107,6 +49,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-pytorch", action="store_true")
     parser.add_argument("--json", help="write the rows to this file")
     return parser.parse_args()
+
+
+def build_step(framework: str, precision: str, arguments: argparse.Namespace) -> tuple[Step, str]:
+    """Returns the step of a framework, and its device."""
+    return acl_tf_step(precision, arguments) if framework == "acl_tf" else pytorch_step(framework, arguments)
 
 
 def acl_tf_step(precision: str, arguments: argparse.Namespace) -> tuple[Step, str]:

@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from acl_tf.data import sources
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import default_validation_count, hold_out, labels_of
 from acl_tf.errors import ModelFolderError, UsageError
 from acl_tf.files import sha256
 from acl_tf.finetune.config import RANDOM, EncoderConfig, LabelledDataConfig
-from acl_tf.model_folder import MODEL, find_model_folder, load_encoder, read_config
+from acl_tf.model_folder import MODEL, find_model_folder, load_encoder, read_config, verify
 from acl_tf.models import BACKBONES
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
@@ -61,14 +63,27 @@ def load_inputs(encoder: EncoderConfig, data: LabelledDataConfig) -> Inputs:
         DataError: If the images are missing, unreadable or without labels.
         ModelFolderError: If the encoder's folder is missing, damaged, or a classifier's.
     """
+    train, validation = load_images(data)
+    start = starting_encoder(encoder, train.image_shape)
+    size = start.encoder.image_shape[0]
+    return Inputs(start, train.resized(size), validation.resized(size))
+
+
+def load_images(data: LabelledDataConfig) -> tuple[ImageSet, ImageSet]:
+    """Loads the images to train on and those to validate on.
+
+    Args:
+        data: Names the images, and how many are held out.
+
+    Raises:
+        UsageError: If there is no such data set, or if too few images or classes are there.
+        DataError: If the images are missing, unreadable or without labels.
+    """
     everything = sources.load(data)
-    labels_of(everything)
-    if len(everything.classes) < 2:
-        raise UsageError(f"A classifier needs at least 2 classes; {everything.name} has {len(everything.classes)}.")
-    start = starting_encoder(encoder, everything.image_shape)
-    everything = everything.resized(start.encoder.image_shape[0])
-    count = data.validation or default_validation_count(everything.name, len(everything))
-    return Inputs(start, *hold_out(everything, count))
+    present = len(np.unique(labels_of(everything)))
+    if present < 2:
+        raise UsageError(f"A classifier needs images of at least 2 classes; {everything.name} has {present}.")
+    return hold_out(everything, data.validation or default_validation_count(everything.name, len(everything)))
 
 
 def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -> StartingEncoder:
@@ -88,6 +103,7 @@ def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -
         encoder = Encoder(arch, width=config.width or 1.0, image_shape=image_shape)
         return StartingEncoder(encoder, Branch.ADVERSARIAL, None)
     folder = find_model_folder(config.source)
+    verify(folder)
     about = read_config(folder)
     if about["kind"] != "encoder":
         raise ModelFolderError(

@@ -17,6 +17,7 @@ from acl_tf.finetune import METHODS
 from acl_tf.finetune.base import FineTuner
 from acl_tf.finetune.config import FinetuneConfig, StepwiseSGDConfig
 from acl_tf.finetune.inputs import StartingEncoder, load_inputs
+from acl_tf.finetune.linear_probe import freeze
 from acl_tf.finetune.validation import Validation
 from acl_tf.model_folder import TrainedModel, published_model, write_model_folder
 from acl_tf.records import RECORDS, add_records, read_file
@@ -83,10 +84,9 @@ def build_finetuner(config: FinetuneConfig, start: StartingEncoder, num_classes:
         start: The encoder.
         num_classes: Number of classes.
     """
-    start.encoder.trainable = config.method.mode == "full"
     beta = {"beta": config.method.beta} if config.method.name == "trades" else {}
     return METHODS[config.method.name](
-        start.encoder,
+        freeze(start.encoder) if config.method.mode == "linear" else start.encoder,
         num_classes,
         branch=config.encoder.branch or start.default_branch,
         augmentation=CropFlip(**config.augmentation.model_dump()),
@@ -111,7 +111,10 @@ def build_sgd(config: StepwiseSGDConfig, epochs: int, per_epoch: int) -> SGD:
         epochs: Length of the run.
         per_epoch: Steps in an epoch.
     """
-    decays = config.decay_epochs or sorted({max(1, round(share * epochs)) for share in config.decay_at})
+    at = {max(1, round(share * epochs)) for share in config.decay_at}
+    decays = sorted(at if config.decay_epochs is None else config.decay_epochs)
+    if not decays:
+        return SGD(config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     rates = [config.learning_rate * config.decay_factor**power for power in range(len(decays) + 1)]
     # Keras keeps a rate up to and including its boundary; the first step after an epoch has the number of its steps.
     boundaries = [epoch * per_epoch - 1 for epoch in decays]
@@ -131,15 +134,14 @@ def write_classifiers(
         recipe: How it came about.
         validation: Knows the best epoch.
     """
-    if folder.model.exists():  # it may hold more records by now
-        return
-    for path, epoch in ((folder.model_last, validation.epochs), (folder.model, validation.selection.best_epoch())):
-        if path == folder.model:
-            validation.selection.restore()
-        trained = TrainedModel(
-            tuner.encoder, tuner.branch, {**recipe, "epoch": epoch}, classifier=tuner.classifier, classes=classes
-        )
-        records = validation.records(published_model(trained), epoch)
-        write_model_folder(path, trained, records)
+    if not folder.model.exists():  # it may hold more records by now
+        best = validation.selection.best_epoch()
+        for path, epoch in ((folder.model_last, validation.epochs), (folder.model, best)):
+            if path == folder.model:
+                validation.selection.restore()
+            trained = TrainedModel(
+                tuner.encoder, tuner.branch, {**recipe, "epoch": epoch}, classifier=tuner.classifier, classes=classes
+            )
+            write_model_folder(path, trained, validation.records(published_model(trained), epoch))
+        logger.info("Epoch %d of %d is the best", best, validation.epochs)
     add_records(folder.records, read_file(folder.model / RECORDS))
-    logger.info("Epoch %d of %d is the best", epoch, validation.epochs)

@@ -23,7 +23,7 @@ from acl_tf.finetune.config import (
     MethodConfig,
 )
 from acl_tf.finetune.distillation import UNLABELLED, Distillation, SemiSupervisedTargets
-from acl_tf.finetune.inputs import StartingEncoder, load_inputs
+from acl_tf.finetune.inputs import StartingEncoder, load_images, load_inputs
 from acl_tf.finetune.pseudo_labels import pseudo_label_records, pseudo_labels
 from acl_tf.finetune.run import build_sgd, finetune, write_classifiers
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
@@ -62,12 +62,30 @@ def semi_supervised(config: SemiSupervisedConfig, output: Path, resume: bool = F
     """
     folder = RunFolder(output)
     with folder.session(config, resume):
-        if not RunFolder(output / TEACHER).model.exists():
+        check_labels(config)
+        # One that is there is the teacher of this run only if it is of the same configuration: resuming compares.
+        finished = RunFolder(output / TEACHER).model.exists()
+        if not finished:
             logger.info("Teacher: standard training on the labelled images")
-            finetune(teacher_config(config), output / TEACHER, resume)
+        finetune(teacher_config(config), output / TEACHER, resume or finished)
         with Interruption() as interruption:
             train_student(config, folder, interruption)
     return folder.model
+
+
+def check_labels(config: SemiSupervisedConfig) -> None:
+    """Finds out whether images are left without a label before a teacher is trained.
+
+    Args:
+        config: Of the run.
+
+    Raises:
+        UsageError: If none are left, or if a class has no label.
+        DataError: If the images are missing, unreadable or without labels.
+    """
+    images, _ = load_images(config.data)
+    if len(label_subset(images, config.data.labels, config.training.seed)) == len(images):
+        raise UsageError(f"No image is left without a label; ask for fewer --labels. Received: {config.data.labels}")
 
 
 def teacher_config(config: SemiSupervisedConfig) -> FinetuneConfig:
@@ -150,13 +168,8 @@ def student_batches(
         images: All training images.
         labelled: Rows of those whose labels are known; the others' labels are not looked at.
         soft_logits: Of the teacher, of shape `(n, classes)`.
-
-    Raises:
-        UsageError: If no image is left unlabelled.
     """
     unlabelled = np.setdiff1d(np.arange(len(images)), labelled)
-    if not len(unlabelled):
-        raise UsageError(f"No image is left without a label; ask for fewer --labels. Received: {config.data.labels}")
     known = np.full(len(images), UNLABELLED, np.int64)
     known[labelled] = labels_of(images)[labelled]
     sizes = config.distillation.batch_sizes(len(labelled), len(unlabelled))
@@ -164,11 +177,11 @@ def student_batches(
 
     def batches(first: int, last: int) -> Iterator[Any]:
         parts = [
-            (rows[chosen] for chosen in batch_rows(len(rows), size, seed, first, last))
+            batch_rows(len(rows), size, seed, first, last)
             for rows, size in zip((labelled, unlabelled), sizes, strict=True)
         ]
-        for pair in zip(*parts, strict=True):
-            rows = np.concatenate(pair)
+        for of_labelled, of_unlabelled in zip(*parts, strict=True):
+            rows = np.concatenate([labelled[of_labelled], unlabelled[of_unlabelled]])
             yield images.images[rows], SemiSupervisedTargets(known[rows], soft_logits[rows])
 
     return steps_per_epoch(len(unlabelled), sizes[1]), batches
