@@ -72,6 +72,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class CommandConfig(Section):
+    """The configuration of a command; `command` names the folder of its recipes."""
+
+    command: ClassVar[str]
+
+
 class DataConfig(Section):
     """Which images to train on.
 
@@ -182,13 +188,13 @@ class TrainingConfig(RunConfig):
     batch_size: Annotated[int, Field(ge=2)] = 512
 
 
-class PretrainConfig(Section):
+class PretrainConfig(CommandConfig):
     """A pre-training run. The defaults are ACL's for CIFAR-10.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
     """
 
-    command: ClassVar[str] = "pretrain"
+    command = "pretrain"
 
     data: DataConfig = DataConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -206,6 +212,7 @@ class PretrainConfig(Section):
 
 
 AnyConfig = TypeVar("AnyConfig", bound=Section)
+AnyCommandConfig = TypeVar("AnyCommandConfig", bound=CommandConfig)
 Settings = Mapping[str, Any]
 
 

@@ -5,8 +5,8 @@
 Without options: ResNet-18 and 128 images of `digits`, float32. The weights are PyTorch's: random ones, statistics of
 batch normalisation from the images, and a linear layer fitted by least squares; acl_tf imports them as it imports the
 authors' checkpoints. `pytorch` calls `loss.backward()`, as the authors' evaluation does, and so computes gradients of
-all weights; `pytorch_lean` asks for the gradient of the images only. Each draws its own random starts, so robust accuracies
-may differ by an image; at the default radius they are neither 0 nor 1.
+all weights; `pytorch_lean` asks for the gradient of the images only. Each draws its own random starts, so robust
+accuracies may differ by an image; at the default radius they are neither 0 nor 1.
 """
 
 import argparse

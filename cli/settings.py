@@ -6,17 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from acl_tf.config import AnyConfig, Settings
+    from acl_tf.config import AnyCommandConfig, Settings
 
 
 def resolve(
-    config: type["AnyConfig"],
+    config: type["AnyCommandConfig"],
     above: "Settings",
     source: str | None = None,
     started: Path | None = None,
     protocol: str | None = None,
     model_data: "Settings | None" = None,
-) -> "AnyConfig":
+) -> "AnyCommandConfig":
     """Returns the configuration that a command line means.
 
     Args:
@@ -34,7 +34,8 @@ def resolve(
 
     if source is None and started and (started / "config.yaml").is_file():
         source = str(started / "config.yaml")
-    base = {"data": model_data} if model_data and "dataset" not in _data(above) and source is None else {}
+    named = merge(read_settings(source, config.command) if source else {}, above)
+    base = {"data": model_data} if model_data and "dataset" not in _data(named) else {}
     dataset = _data(merge(base, above)).get("dataset")
     if source is None and dataset in recipe_names(config.command):
         source = dataset  # a data set with a recipe of its own

@@ -13,8 +13,7 @@ class AdversarialTraining(FineTuner):
     """
 
     def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        start = self.attack.start(tf.shape(images), seed, images.dtype)
-        return self.attack(images, lambda attacked: cross_entropy(self(attacked), targets), start).images
+        return self.run_attack(images, lambda attacked: cross_entropy(self(attacked), targets), seed)
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: tf.Tensor) -> Losses:
         return {"loss": cross_entropy(self(perturbed, training=True), targets)}

@@ -1,11 +1,12 @@
 """The train step that all supervised methods share."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
-from acl_tf.attacks.base import GradientAttack
+from acl_tf.attacks.base import GradientAttack, Loss
+from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
@@ -29,7 +30,7 @@ class FineTuner(keras.Model):
         num_classes: Number of classes.
         branch: Of the encoder.
         augmentation: Of the training images.
-        attack: Perturbs training images; None where a method needs none.
+        attack: Perturbs training images; None: `attack_class` as ACL has it, 10 steps of 2/255 in 8/255.
         seed: All randomness is a function of it, of the step, and of the place of an image in the global batch.
         **kwargs: Passed on to `keras.Model`.
 
@@ -43,8 +44,10 @@ class FineTuner(keras.Model):
     `fit`, and `train_step`, take uint8 images and their labels, integers of shape `(batch,)`.
     """
 
+    #: The attack that the method is published with.
+    attack_class: ClassVar[type[GradientAttack]] = LinfPGD
     #: The losses that `losses` returns, by name, beside the one that is minimised.
-    parts: tuple[str, ...] = ()
+    parts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -62,7 +65,7 @@ class FineTuner(keras.Model):
         self.classifier = zero_classifier(num_classes)
         self.classifier.build((None, encoder.feature_dim))
         self.augmentation = augmentation or CropFlip()
-        self.attack = attack
+        self.attack = attack or self.attack_class(8 / 255, 2 / 255, 10)
         self.seed = seed
         self.step = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica", name="step"
@@ -81,6 +84,11 @@ class FineTuner(keras.Model):
     def perturb(self, images: tf.Tensor, targets: Any, seed: tf.Tensor) -> tf.Tensor:
         """Returns the images that the method trains on beside, or instead of, the clean ones."""
         raise NotImplementedError
+
+    def run_attack(self, images: tf.Tensor, loss: Loss, seed: tf.Tensor) -> tf.Tensor:
+        """Returns images on which the attack has raised a loss, in inference mode: no statistic changes."""
+        start = self.attack.start(tf.shape(images), seed, images.dtype)
+        return self.attack(images, loss, start).images
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: Any) -> Losses:
         """Returns values per example: `"loss"`, which is minimised, and `parts`."""

@@ -1,11 +1,12 @@
 """The configuration of a fine-tuning run."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from acl_tf.config import (
     AttackConfig,
+    CommandConfig,
     Count,
     DataConfig,
     NonNegative,
@@ -141,13 +142,13 @@ class FinetuneTrainingConfig(TrainingConfig):
     batch_size: Annotated[int, Field(ge=2)] = 128
 
 
-class FinetuneConfig(Section):
+class FinetuneConfig(CommandConfig):
     """A fine-tuning run. The defaults are the paper's for CIFAR-10: TRADES on all labels.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.1.1.
     """
 
-    command: ClassVar[str] = "finetune"
+    command = "finetune"
 
     encoder: EncoderConfig
     data: LabelledDataConfig = LabelledDataConfig()

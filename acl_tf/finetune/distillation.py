@@ -66,9 +66,8 @@ class Distillation(FineTuner):
         self.beta = beta
 
     def perturb(self, images: tf.Tensor, targets: SemiSupervisedTargets, seed: tf.Tensor) -> tf.Tensor:
-        start = self.attack.start(tf.shape(images), seed, images.dtype)
         labels = labels_or_pseudo_labels(SemiSupervisedTargets(*targets))
-        return self.attack(images, lambda attacked: cross_entropy(self(attacked), labels), start).images
+        return self.run_attack(images, lambda attacked: cross_entropy(self(attacked), labels), seed)
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: SemiSupervisedTargets) -> Losses:
         labels, soft_logits = targets

@@ -7,12 +7,9 @@ from typing import Any
 
 import keras
 
-from acl_tf.attacks.base import GradientAttack
-from acl_tf.attacks.pgd import LinfPGD
-from acl_tf.attacks.trades import TradesPGD
 from acl_tf.data.batches import batch_rows, steps_per_epoch
 from acl_tf.data.crop_flip import CropFlip
-from acl_tf.data.splits import label_subset, take
+from acl_tf.data.splits import label_subset, labels_of, take
 from acl_tf.finetune import METHODS
 from acl_tf.finetune.base import FineTuner
 from acl_tf.finetune.config import FinetuneConfig, StepwiseSGDConfig
@@ -52,6 +49,7 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> Path
         keras.utils.set_random_seed(config.training.seed)
         inputs = load_inputs(config.encoder, config.data)
         labelled = take(inputs.train, label_subset(inputs.train, config.data.labels, config.training.seed))
+        labels = labels_of(labelled)
         batch_size = min(config.training.batch_size, len(labelled))
         per_epoch = steps_per_epoch(len(labelled), batch_size)
         logger.info("%d labelled images, %d steps of %d an epoch", len(labelled), per_epoch, batch_size)
@@ -64,7 +62,7 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> Path
             tuner,
             config.training,
             per_epoch,
-            lambda first, last: ((labelled.images[chosen], labelled.labels[chosen]) for chosen in rows(first, last)),
+            lambda first, last: ((labelled.images[chosen], labels[chosen]) for chosen in rows(first, last)),
             folder,
             {"encoder": inputs.start.about(), "data set": labelled.fingerprint()},
             interruption,
@@ -84,23 +82,17 @@ def build_finetuner(config: FinetuneConfig, start: StartingEncoder, num_classes:
         start: The encoder.
         num_classes: Number of classes.
     """
+    method = METHODS[config.method.name]
     beta = {"beta": config.method.beta} if config.method.name == "trades" else {}
-    return METHODS[config.method.name](
+    return method(
         freeze(start.encoder) if config.method.mode == "linear" else start.encoder,
         num_classes,
         branch=config.encoder.branch or start.default_branch,
         augmentation=CropFlip(**config.augmentation.model_dump()),
-        attack=build_attack(config),
+        attack=method.attack_class(config.attack.epsilon, config.attack.step_size, config.attack.steps),
         seed=config.training.seed,
         **beta,
     )
-
-
-def build_attack(config: FinetuneConfig) -> GradientAttack | None:
-    """Returns the attack of the method: TRADES' own start, or a uniform one; standard training has none."""
-    attacks = {"at": LinfPGD, "trades": TradesPGD}
-    attack = attacks.get(config.method.name)
-    return attack(config.attack.epsilon, config.attack.step_size, config.attack.steps) if attack else None
 
 
 def build_sgd(config: StepwiseSGDConfig, epochs: int, per_epoch: int) -> SGD:

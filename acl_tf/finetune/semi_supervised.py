@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.data.batches import batch_rows, steps_per_epoch
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.data.image_set import ImageSet
@@ -142,17 +141,17 @@ def build_student(config: SemiSupervisedConfig, start: StartingEncoder, num_clas
         num_classes: Number of classes.
     """
     settings = config.distillation
+    student: type[FineTuner] = UATPlusPlus if config.baseline else Distillation
     if config.baseline:
-        student, own = UATPlusPlus, {"online_weight": settings.online_weight}
+        own = {"online_weight": settings.online_weight}
     else:
-        student = Distillation
         own = {"alpha": settings.alpha, "temperature": settings.temperature, "beta": settings.beta}
     return student(
         start.encoder,
         num_classes,
         branch=config.encoder.branch or start.default_branch,
         augmentation=CropFlip(**config.augmentation.model_dump()),
-        attack=LinfPGD(config.attack.epsilon, config.attack.step_size, config.attack.steps),
+        attack=student.attack_class(config.attack.epsilon, config.attack.step_size, config.attack.steps),
         seed=config.training.seed,
         **own,
     )

@@ -1,10 +1,10 @@
 """The configuration of a semi-supervised run."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from acl_tf.config import Count, NonNegative, Positive, Probability, RunConfig, Section, Share, as_tuple
+from acl_tf.config import CommandConfig, Count, NonNegative, Positive, Probability, RunConfig, Section, Share, as_tuple
 from acl_tf.finetune.config import (
     CropFlipConfig,
     EncoderConfig,
@@ -88,7 +88,7 @@ class StudentRunConfig(RunConfig):
     epochs: Count = 15
 
 
-class SemiSupervisedConfig(Section):
+class SemiSupervisedConfig(CommandConfig):
     """A semi-supervised run on a pre-trained encoder. The defaults are the paper's for CIFAR-10.
 
     Attributes:
@@ -98,7 +98,7 @@ class SemiSupervisedConfig(Section):
     and 3.1.2.
     """
 
-    command: ClassVar[str] = "semi-supervised"
+    command = "semi-supervised"
 
     encoder: EncoderConfig
     baseline: Literal["uat++"] | None = None

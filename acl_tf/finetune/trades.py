@@ -4,6 +4,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from acl_tf.attacks.trades import TradesPGD
 from acl_tf.finetune.base import FineTuner, Losses
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.kl_divergence import kl_divergence
@@ -26,6 +27,7 @@ class TRADES(FineTuner):
     Reference: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, Eq. 5.
     """
 
+    attack_class = TradesPGD
     parts = ("cross_entropy", "kl_divergence")
 
     def __init__(self, *args: Any, beta: float = 6.0, **kwargs: Any) -> None:
@@ -36,8 +38,7 @@ class TRADES(FineTuner):
 
     def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         clean = self(images)
-        start = self.attack.start(tf.shape(images), seed, images.dtype)
-        return self.attack(images, lambda attacked: kl_divergence(clean, self(attacked)), start).images
+        return self.run_attack(images, lambda attacked: kl_divergence(clean, self(attacked)), seed)
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: tf.Tensor) -> Losses:
         clean = self(images, training=True)

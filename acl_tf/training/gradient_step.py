@@ -32,12 +32,12 @@ def gradient_step(
         loss, parts = loss_and_parts()
         scaled_loss = optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled_loss, variables)
-    gradients, variables = zip(*((g, v) for g, v in zip(gradients, variables) if g is not None))
+    moving = [(gradient, variable) for gradient, variable in zip(gradients, variables) if gradient is not None]
     # Summed over the replicas here, because clipping and the check for overflow must see the global gradient;
     # Keras sums the shares again.
-    gradients = [global_sum(gradient) for gradient in gradients]
+    gradients = [global_sum(gradient) for gradient, _ in moving]
     norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(tf.ones((), loss.dtype))
-    optimizer.apply([gradient / replicas() for gradient in gradients], list(variables))
+    optimizer.apply([gradient / replicas() for gradient in gradients], [variable for _, variable in moving])
     return loss, parts, norm
 
 
