@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 NORMS = {"linf": "l∞", "l2": "l2", "l1": "l1", "l0": "l0"}
-ATTACKS = {"none": "none", "autoattack": "AutoAttack", "worst_case": "worst case"}
+ATTACKS = {"none": "none", "pgd": "PGD", "fgsm": "FGSM", "autoattack": "AutoAttack", "worst_case": "worst case"}
 
 
 def printable(text: object) -> str:

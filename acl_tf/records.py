@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acl_tf.errors import AclTfError
-from acl_tf.files import write_atomically
+from acl_tf.files import locked, write_atomically
 
 RECORDS = "records.jsonl"
 # Where a run may keep records, and what those records are of; the empty name is the run's own model.
@@ -82,6 +82,8 @@ def read_file(path: Path) -> list[Record]:
 def add_records(path: Path, records: Sequence[Record]) -> None:
     """Adds records to a `records.jsonl`, atomically; a repeated measurement takes the place of the earlier one.
 
+    Several processes may do so at once.
+
     Args:
         path: Of the file, which need not exist.
         records: To add.
@@ -89,9 +91,10 @@ def add_records(path: Path, records: Sequence[Record]) -> None:
     Raises:
         RecordsError: If what is there is damaged.
     """
-    present = read_file(path) if path.is_file() else []
-    merged = {_measurement(record): record for record in [*present, *records]}
-    write_atomically(path, "".join(json.dumps(record) + "\n" for record in merged.values()))
+    with locked(path):
+        present = read_file(path) if path.is_file() else []
+        merged = {_measurement(record): record for record in [*present, *records]}
+        write_atomically(path, "".join(json.dumps(record) + "\n" for record in merged.values()))
 
 
 def read_lines(path: Path, cut_short: bool = False) -> list[tuple[Any, str]]:

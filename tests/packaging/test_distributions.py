@@ -20,7 +20,8 @@ PACKAGES = {"acl_tf": "acl_tf", "cli": "acl_tf/cli", "configs": "acl_tf/configs"
 PROBE = """
 import importlib.resources, json, acl_tf.cli, acl_tf.configs, acl_tf.hub
 packages = [acl_tf, acl_tf.cli, acl_tf.configs, acl_tf.hub]
-recipes = [file.name for file in importlib.resources.files(acl_tf.configs).iterdir() if file.name.endswith(".yaml")]
+folders = [folder for folder in importlib.resources.files(acl_tf.configs).iterdir() if folder.is_dir()]
+recipes = [file.name for folder in folders for file in folder.iterdir() if file.name.endswith(".yaml")]
 print(json.dumps({"folders": [package.__path__[0] for package in packages], "recipes": sorted(recipes)}))
 """
 
@@ -93,7 +94,10 @@ def test_wheel_holds_the_packages_and_nothing_else(tree_files, wheel):
     for file in tree_files:
         top, *rest = file.parts
         if top in PACKAGES and (
-            file.suffix == ".py" or file.name == "py.typed" or (top, file.suffix) == ("configs", ".yaml")
+            file.suffix == ".py"
+            or file.name == "py.typed"
+            or (top, file.suffix) == ("configs", ".yaml")
+            or "templates" in file.parts
         ):
             expected.add(str(PurePosixPath(PACKAGES[top], *rest)))
     metadata = f"acl_tf-{acl_tf.__version__}.dist-info"
@@ -129,7 +133,7 @@ def test_install(kind, tree, tree_files, request, tmp_path):
         folders = [tree / folder for folder in PACKAGES]
     else:
         folders = [site_packages / folder for folder in PACKAGES.values()]
-    recipes = sorted(file.name for file in tree_files if file.parent.name == "configs" and file.suffix == ".yaml")
+    recipes = sorted(file.name for file in tree_files if file.parts[0] == "configs" and file.suffix == ".yaml")
     found = json.loads(run(binaries / "python", "-c", PROBE, folder=elsewhere))
     assert found == {"folders": [str(folder) for folder in folders], "recipes": recipes}
     assert "Usage: acl-tf" in run(binaries / "acl-tf", "--help", folder=elsewhere)

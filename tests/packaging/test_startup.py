@@ -7,7 +7,9 @@ import pytest
 
 HEAVY = (
     "huggingface_hub",
+    "jinja2",
     "keras",
+    "matplotlib",
     "safetensors",
     "scipy",
     "sklearn",

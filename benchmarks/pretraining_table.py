@@ -1,6 +1,7 @@
-"""TA and RA on CIFAR-10 after AFF, SLF and ALF of every pre-training, at a scale that two CPU cores reach.
+"""TA and RA after fine-tuning every pre-training, at a scale that two CPU cores reach.
 
-    python benchmarks/cifar10_table.py --data-dir DIR --output runs/cifar10_table --json table.json
+    python benchmarks/pretraining_table.py cifar10 --data-dir DIR --json table.json
+    python benchmarks/pretraining_table.py digits --seed 1
 
 Everything is run by the commands that a user would type, each in a run folder of its own below `--output`. What is
 there is not done again, and what was interrupted goes on, so the script can be stopped and called again at any time.
@@ -13,26 +14,65 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-PRETRAIN = (
-    "--dataset cifar10 --width 0.25 --epochs 20 --batch-size 128 --precision mixed_bfloat16 --set data.limit=10000 "
-    "--set attack.steps=3 --set attack.step_size=4/255 --set optimizer.learning_rate=2.5"
-)
-# The first 15,000 training images: 5,000 to validate on, and 10,000 of which the labels are drawn.
-COMMON = (
-    "--dataset cifar10 --set data.limit=15000 --batch-size 128 --precision mixed_bfloat16 "
-    "--set validation.images=200 --set validation.every=5"
-)
-PROTOCOLS = {
-    "aff": "--protocol aff --labels 1000 --epochs 25",
-    "slf": "--protocol slf --labels 2000 --epochs 25 --set optimizer.learning_rate=0.05",
-    "alf": "--protocol alf --labels 2000 --epochs 10 --set optimizer.learning_rate=0.05 "
-    "--set optimizer.decay_epochs=[4,8]",
+
+@dataclass(frozen=True)
+class Scale:
+    """What is run on a data set.
+
+    Attributes:
+        random: The encoder that was not pre-trained.
+        pretrain: Arguments of every pre-training.
+        finetune: Arguments of every fine-tuning.
+        protocols: Arguments of each kind of fine-tuning.
+        attack: Under which RA is measured.
+        limit: How many test images.
+    """
+
+    random: str
+    pretrain: str
+    finetune: str
+    protocols: dict[str, str]
+    attack: str
+    limit: int
+
+
+SCALES = {
+    "cifar10": Scale(
+        random="random:resnet18 --width 0.25",
+        pretrain="--dataset cifar10 --width 0.25 --epochs 20 --batch-size 128 --precision mixed_bfloat16 "
+        "--set data.limit=10000 --set attack.steps=3 --set attack.step_size=4/255 --set optimizer.learning_rate=2.5",
+        # The first 15,000 training images: 5,000 are held out, and the labels are drawn from the other 10,000. The
+        # table takes the last epoch: to choose between epochs of runs as short as these takes more held-out images
+        # than time allows.
+        finetune="--dataset cifar10 --set data.limit=15000 --batch-size 128 --precision mixed_bfloat16 "
+        "--set validation.images=200 --set validation.every=100",
+        protocols={
+            "aff": "--protocol aff --labels 1000 --epochs 25",
+            "slf": "--protocol slf --labels 2000 --epochs 25 --set optimizer.learning_rate=0.05",
+            "alf": "--protocol alf --labels 2000 --epochs 10 --set optimizer.learning_rate=0.05 "
+            "--set optimizer.decay_epochs=[4,8]",
+        },
+        attack="pgd20",
+        limit=1000,
+    ),
+    "digits": Scale(
+        random="random:resnet18 --width 0.125",
+        pretrain="--dataset digits",
+        finetune="--dataset digits --set validation.every=100",
+        protocols={
+            "aff": "--labels 0.1",
+            "slf": "--protocol slf --batch-size 128 --set optimizer.learning_rate=0.1",
+        },
+        attack="pgd20:epsilon=0.1",
+        limit=360,
+    ),
 }
 # Name of the row, variant of the pre-training, BN set.
 ROWS = (
@@ -44,16 +84,16 @@ ROWS = (
     ("DS", "ds", "adversarial"),
     ("DS, standard BN", "ds", "standard"),
 )
-TEST_IMAGES = 1000
 
 
 def main() -> None:
     """Runs what is missing and prints the table."""
     arguments = parse()
-    output = Path(arguments.output)
+    scale = SCALES[arguments.dataset]
+    output = Path(arguments.output or f"runs/{arguments.dataset}_table_seed{arguments.seed}")
     rows = [row for row in ROWS if not arguments.rows or row[0] in arguments.rows]
-    results = [measure(row, protocol, arguments, output) for row in rows for protocol in PROTOCOLS]
-    print_table(results)
+    results = [measure(row, protocol, scale, arguments, output) for row in rows for protocol in scale.protocols]
+    print_table(results, scale)
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
@@ -61,8 +101,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", choices=list(SCALES))
     parser.add_argument("--data-dir", help="where TFDS finds CIFAR-10")
-    parser.add_argument("--output", default="runs/cifar10_table", help="folder of the run folders")
+    parser.add_argument("--output", help="folder of the run folders; default: runs/DATASET_table_seedSEED")
     parser.add_argument("--rows", nargs="+", choices=[name for name, _, _ in ROWS], help="only these rows")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", help="write the results to this file")
@@ -70,22 +111,23 @@ def parse() -> argparse.Namespace:
 
 
 def measure(
-    row: tuple[str, str | None, str], protocol: str, arguments: argparse.Namespace, output: Path
+    row: tuple[str, str | None, str], protocol: str, scale: Scale, arguments: argparse.Namespace, output: Path
 ) -> dict[str, Any]:
     """Pre-trains, fine-tunes and evaluates one cell of the table, as far as that is not done yet."""
     name, variant, branch = row
     data = f"--seed {arguments.seed}" + (f" --data-dir {shlex.quote(arguments.data_dir)}" if arguments.data_dir else "")
-    encoder = "random:resnet18 --width 0.25"
+    encoder = scale.random
     if variant:
         folder = output / variant
-        run(f"pretrain --variant {variant} {PRETRAIN} {data}", folder)
+        run(f"pretrain --variant {variant} {scale.pretrain} {data}", folder)
         encoder = shlex.quote(str(folder))
     classifier = output / f"{variant or 'random'}_{branch}_{protocol}"
-    run(f"finetune {encoder} --branch {branch} {PROTOCOLS[protocol]} {COMMON} {data}", classifier)
+    run(f"finetune {encoder} --branch {branch} {scale.protocols[protocol]} {scale.finetune} {data}", classifier)
     records_file = classifier / "table_records.json"
     if not records_file.exists():
-        command = f"evaluate {shlex.quote(str(classifier))} --limit {TEST_IMAGES} {data} --json {records_file}"
-        call(f"{command} --resume")
+        model = shlex.quote(str(classifier / "model_last"))
+        attacks = f"--attack none --attack {scale.attack} --limit {scale.limit}"
+        call(f"evaluate {model} {attacks} {data} --json {shlex.quote(str(records_file))} --resume")
     ta, ra = json.loads(records_file.read_text(encoding="utf-8"))
     seconds = json.loads((classifier / "seconds.json").read_text(encoding="utf-8"))
     return {
@@ -121,11 +163,12 @@ def call(command: str) -> None:
         raise SystemExit(done.returncode)
 
 
-def print_table(results: list[dict[str, Any]]) -> None:
+def print_table(results: list[dict[str, Any]], scale: Scale) -> None:
     """Prints one row an encoder: TA / RA of every protocol."""
-    table = Table(title=f"CIFAR-10 test, first {TEST_IMAGES} images: TA / RA % (PGD-20, l∞ 8/255, step 2/255, 1 start)")
+    ra = results[0]["records"][1]
+    table = Table(title=f"{ra['dataset']}, {ra['split']}, n = {ra['n']}: TA / RA % ({scale.attack})")
     table.add_column("encoder")
-    for protocol in PROTOCOLS:
+    for protocol in scale.protocols:
         table.add_column(protocol.upper(), justify="right")
     for name in dict.fromkeys(result["encoder"] for result in results):
         cells = [result for result in results if result["encoder"] == name]

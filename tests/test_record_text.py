@@ -1,0 +1,59 @@
+import pytest
+
+from acl_tf import record_text
+from tests.report.folders import PGD
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (8 / 255, "8/255"),
+        (0.03137254901960784, "8/255"),
+        (1 / 255, "1/255"),
+        (0.1, "0.1"),
+        (0.2, "0.2"),  # is 51/255 as well
+        (0.5, "0.5"),
+        (128 / 255, "128/255"),
+        (0.0312345, "0.0312345"),
+        (0, "0"),
+        (1, "1"),
+        ("odd", "odd"),
+    ],
+)
+def test_epsilon(value, text):
+    assert record_text.epsilon(value) == text
+
+
+@pytest.mark.parametrize(
+    "protocol, text",
+    [
+        ({"attack": "none"}, "none"),
+        ({}, "none"),
+        (PGD, "PGD-20 l∞ 8/255, 1 restart"),
+        ({**PGD, "steps": 7, "restarts": 5}, "PGD-20 l∞ 8/255, 7 steps, 5 restarts"),
+        ({"attack": "autoattack", "norm": "l2", "epsilon": 0.5}, "AutoAttack l2 0.5"),
+        ({"attack": "worst_case", "norm": "linf", "epsilon": 0.1}, "worst case l∞ 0.1"),
+        ({"attack": "fgsm", "norm": "linf", "epsilon": 4 / 255, "targeted": True}, "FGSM l∞ 4/255, targeted"),
+        ({"attack": "none", "corruption": "fog", "severity": 3}, "fog, severity 3"),
+        ({"attack": "none", "corruption": "glass_blur", "severity": "mean"}, "glass blur"),
+        ({"attack": "none", "corruption": "mean_15", "severity": "mean"}, "mean of 15 corruptions"),
+        ({"attack": "none", "sigma": 0.25, "radius": 0.5}, "none, sigma 0.25, radius 0.5"),
+        ({"attack": "a\x1b[31m", "norm": "\n"}, "a\\x1b[31m \\n"),
+    ],
+)
+def test_attack(protocol, text):
+    assert record_text.attack(protocol) == text
+
+
+def test_number():
+    assert record_text.number({"metric": "robust_accuracy", "value": 0.45678}) == "45.68"
+    assert record_text.number({"metric": "radius", "value": 0.45678}) == "0.4568"
+
+
+def test_printable():
+    assert record_text.printable("naïve l∞ ok") == "naïve l∞ ok"
+    assert record_text.printable("a\x1b[2J\udc80\t") == "a\\x1b[2J\\udc80\\t"
+
+
+def test_flat():
+    assert record_text.flat({"a": 1, "b": {"c": {"d": [2]}}}) == {"a": 1, "b.c.d": [2]}
