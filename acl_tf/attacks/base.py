@@ -92,7 +92,8 @@ class GradientAttack:
         """Returns the images one step on, the direction of the step, and the mean loss before it."""
         values, gradient = self.gradient(loss, adversarial)
         direction = self.accumulate(direction, gradient)
-        return self.project(self.step(adversarial, direction), images), direction, tf.reduce_mean(values)
+        value = tf.reduce_mean(tf.cast(values, images.dtype))  # a model in mixed precision may give halves
+        return self.project(self.step(adversarial, direction), images), direction, value
 
     def _rolled(
         self, loss: Loss, adversarial: tf.Tensor, direction: tf.Tensor, images: tf.Tensor

@@ -182,13 +182,14 @@ def test_a_replica_draws_its_rows_of_the_global_start(name, monkeypatch):
     np.testing.assert_array_equal(attack.start((2, 4, 4, 3), tf.constant(SEED)), expected[4:])
 
 
+@pytest.mark.parametrize("steps", [3, 8])
 @every_attack
-def test_a_model_in_mixed_precision(name):
+def test_a_model_in_mixed_precision(name, steps):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Flatten(), keras.layers.Dense(4)])
     x, labels = images(), tf.constant([0, 1, 2, 3])
-    found = run(make(name), x, lambda y: cross_entropy(model(y), labels)).images
-    assert found.dtype == tf.float32
+    found, losses = run(make(name, steps=steps), x, lambda y: cross_entropy(model(y), labels))
+    assert found.dtype == losses.dtype == tf.float32
     assert 0 < distances(found, x, ATTACKS[name][1]).max() <= 0.3 + 1e-6
 
 

@@ -65,6 +65,8 @@ def test_finds_the_direction_under_noise():
 def test_without_noise_it_is_the_attack_that_it_wraps(attack):
     x = images()
     cross_entropy = loss("cross_entropy", x)
+    for name in ("epsilon", "step_size", "steps", "momentum"):
+        assert getattr(EOT(attack, 3), name) == getattr(attack, name)
     wrapped, plain = run(EOT(attack, 3), x, cross_entropy), run(attack, x, cross_entropy)
     np.testing.assert_allclose(wrapped.images, plain.images, atol=1e-5)
     np.testing.assert_allclose(wrapped.losses, plain.losses, rtol=1e-5)
