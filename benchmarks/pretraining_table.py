@@ -55,9 +55,8 @@ SCALES = {
         "--set validation.images=200 --set validation.every=100",
         protocols={
             "aff": "--protocol aff --labels 1000 --epochs 25",
-            "slf": "--protocol slf --labels 2000 --epochs 25 --set optimizer.learning_rate=0.05",
-            "alf": "--protocol alf --labels 2000 --epochs 10 --set optimizer.learning_rate=0.05 "
-            "--set optimizer.decay_epochs=[4,8]",
+            "slf": "--protocol slf --labels 2000 --epochs 25",
+            "alf": "--protocol alf --labels 2000 --epochs 10 --set optimizer.decay_epochs=[4,8]",
         },
         attack="pgd20",
         limit=1000,
