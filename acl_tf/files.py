@@ -1,8 +1,10 @@
 """Files that are either whole or absent: written under a temporary name, then renamed."""
 
 import contextlib
+import fcntl
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,22 +25,72 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 @contextlib.contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder, which takes the place of `path` once the block ends without an error."""
+    """Yields a temporary folder, which takes the place of `path` once the block ends without an error.
+
+    A process that is killed between the two renames leaves the old folder beside its place; whoever writes or looks
+    for the folder next brings it back. Two processes at once need `locked`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
-    shutil.rmtree(temporary, ignore_errors=True)
+    _tidy(path)
     temporary.mkdir(parents=True)
     try:
         yield temporary
         if path.exists():
-            path.rename(replaced)
+            path.rename(path.with_name(f".{path.name}.{os.getpid()}.old"))
         temporary.rename(path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(replaced, ignore_errors=True)
+        _tidy(path)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lets one process at a time into the block, and others wait; `path` need not exist, and is not touched."""
+    lock = path.with_name(f".{path.name}.lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as files:
+        while True:
+            file = files.enter_context(lock.open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if _is_at(lock, file.fileno()):  # or else the one before has removed what was waited for
+                break
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def tidy(path: Path) -> None:
+    """Removes what killed processes left half-written of a file or folder, and brings back what they moved aside."""
+    if _leftovers(path):
+        with locked(path):
+            _tidy(path)
 
 
 def sha256(path: Path) -> str:
     """Returns the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tidy(path: Path) -> None:
+    aside = [leftover for leftover in _leftovers(path) if leftover.suffix == ".old"]
+    if aside and not path.exists():
+        aside[0].rename(path)
+    for leftover in _leftovers(path):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _leftovers(path: Path) -> list[Path]:
+    """Returns what `write_atomically` and `folder_atomically` name so while they write `path`."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.\d+\.(tmp|old)")
+    return [file for file in path.parent.glob(".*") if name.fullmatch(file.name)]
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

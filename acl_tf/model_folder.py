@@ -1,5 +1,6 @@
 """The model folder: what a run leaves behind, and what a Hub repository holds."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import safetensors
 import safetensors.numpy
 
 from acl_tf.errors import ModelFolderError
-from acl_tf.files import folder_atomically, sha256, write_atomically
+from acl_tf.files import folder_atomically, locked, sha256, tidy, write_atomically
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
 from acl_tf.models.heads import ProjectionHead, linear_classifier
@@ -57,7 +58,7 @@ def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Reco
         trained: What goes into it.
         records: What is known of its accuracy; each gets the SHA-256 of the model.
     """
-    with folder_atomically(path) as folder:
+    with locked(path), folder_atomically(path) as folder:
         published_model(trained).save(folder / MODEL)
         _save_weights(folder / PAIRED, trained)
         (folder / CONFIG).write_text(json.dumps(_config(trained), indent=2) + "\n", encoding="utf-8")
@@ -70,12 +71,18 @@ def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Reco
 def add_to_model_folder(folder: Path, records: Sequence[Record]) -> None:
     """Adds records to a model folder; whoever looks sees it before or after, with a manifest that fits.
 
+    Several processes may do so at once.
+
     Args:
         folder: The model folder.
         records: What was measured of its model.
+
+    Raises:
+        OSError: If it cannot be written to.
     """
-    with folder_atomically(folder) as copy:
-        shutil.copytree(folder, copy, copy_function=os.link, dirs_exist_ok=True)
+    folder = folder.resolve()  # of a symbolic link, the target is what gets the records
+    with locked(folder), folder_atomically(folder) as copy:
+        shutil.copytree(folder, copy, copy_function=_link, dirs_exist_ok=True)
         add_records(copy / RECORDS, records)
         write_manifest(copy)
 
@@ -108,6 +115,9 @@ def find_model_folder(path: str | Path) -> Path:
     """
     folder = Path(path).expanduser()
     for candidate in (folder, folder / "model"):
+        if not (candidate / MANIFEST).is_file():
+            with contextlib.suppress(OSError):
+                tidy(candidate)  # a process may be exchanging the folder for another, or was killed when it did
         if (candidate / MANIFEST).is_file():
             return candidate
     if (folder / "checkpoints").is_dir():
@@ -123,19 +133,15 @@ def verify(folder: Path) -> None:
     Raises:
         ModelFolderError: If a file is missing, changed, or not in the manifest.
     """
-    try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        entries = {name: (entry["size"], entry["sha256"]) for name, entry in files.items()}
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ModelFolderError(f"{folder / MANIFEST} is damaged: {error}") from error
-    present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
-    for name in sorted(present ^ set(entries)):
-        state = "is missing" if name in entries else "is not in the manifest"
-        raise ModelFolderError(f"{folder / name} {state}; the folder is not as acl-tf wrote it.")
-    for name, (size, digest) in entries.items():
-        file = folder / name
-        if file.stat().st_size != size or sha256(file) != digest:
-            raise ModelFolderError(f"{file} has changed since it was written: its SHA-256 is not the manifest's.")
+    while True:
+        manifest = _manifest(folder)
+        try:
+            _compare(folder, manifest)
+            return
+        except (ModelFolderError, FileNotFoundError):
+            if _manifest(folder) == manifest:
+                raise
+            # Another process has added records meanwhile.
 
 
 def load_model(path: str | Path) -> keras.Model:
@@ -190,6 +196,36 @@ def load_projection_head(path: str | Path) -> ProjectionHead | None:
 def read_config(folder: Path) -> dict[str, Any]:
     """Returns `config.json` of a model folder."""
     return json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+
+
+def _manifest(folder: Path) -> bytes:
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # the folder is just being exchanged, or will not be found again
+            return (find_model_folder(folder) / MANIFEST).read_bytes()
+
+
+def _compare(folder: Path, manifest: bytes) -> None:
+    try:
+        files = json.loads(manifest)["files"]
+        entries = {name: (entry["size"], entry["sha256"]) for name, entry in files.items()}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ModelFolderError(f"{folder / MANIFEST} is damaged: {error}") from error
+    present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
+    for name in sorted(present ^ set(entries)):
+        state = "is missing" if name in entries else "is not in the manifest"
+        raise ModelFolderError(f"{folder / name} {state}; the folder is not as acl-tf wrote it.")
+    for name, (size, digest) in entries.items():
+        file = folder / name
+        if file.stat().st_size != size or sha256(file) != digest:
+            raise ModelFolderError(f"{file} has changed since it was written: its SHA-256 is not the manifest's.")
+
+
+def _link(source: str, target: str) -> None:
+    """Makes a file appear in a second place; copies it where the file system knows no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _config(trained: TrainedModel) -> dict[str, Any]:

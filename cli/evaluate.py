@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from acl_tf.cli.settings import data_of_model, resolve, run_name, settings_of
+from acl_tf.errors import UsageError
 from acl_tf.startup import start_tensorflow
 
 KEYS = {
@@ -65,6 +66,7 @@ def evaluate(model: str, output: str | None, resume: bool, json_file: str | None
     config = resolve(EvaluateConfig, settings_of(KEYS, {"model": model, **flags}, ()), model_data=data_of_model(model))
     config.parsed_attacks()  # said before TensorFlow starts
     folder = Path(output) if output else default_output(model)
+    name, json_path = run_name(model), check_json(Path(json_file)) if json_file else None
 
     start_tensorflow()
 
@@ -73,15 +75,22 @@ def evaluate(model: str, output: str | None, resume: bool, json_file: str | None
     from acl_tf.records import Entry
 
     records = run(config, folder, resume)
-    if json_file:
-        write_atomically(Path(json_file), json.dumps(records, indent=2) + "\n")
-    write_table([Entry(run_name(model), record) for record in records])
+    if json_path:
+        write_atomically(json_path, json.dumps(records, indent=2) + "\n")
+    write_table([Entry(name, record) for record in records])
 
 
 def default_output(model: str) -> Path:
     """Returns where the evaluation of a model is kept: in its run, or else in a run of its own."""
     path = Path(model)
-    for run in (path, path.parent):
+    for run in (path, path.resolve().parent):
         if (run / "run.json").is_file():
             return run / "evaluation"
     return Path("runs", f"evaluation_{run_name(model)}")
+
+
+def check_json(file: Path) -> Path:
+    """Returns where the list of records goes; raises `UsageError` where it cannot, before anything takes long."""
+    if file.is_dir() or not file.parent.is_dir():
+        raise UsageError(f"--json must name a file in a folder that is there. Received: {str(file)!r}")
+    return file.resolve()

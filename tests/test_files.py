@@ -3,10 +3,12 @@
 import hashlib
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
-from acl_tf.files import folder_atomically, sha256, write_atomically
+from acl_tf.files import folder_atomically, locked, sha256, tidy, write_atomically
 
 
 def names(folder) -> list[str]:
@@ -98,6 +100,129 @@ def test_a_killed_block_leaves_the_old_folder(tmp_path, there_before):
     assert folder.exists() == there_before
     if there_before:
         assert names(folder) == ["old"]
+
+
+# Between the two renames
+
+MOVED_ASIDE = """
+folder = pathlib.Path(sys.argv[1])
+rename = pathlib.Path.rename
+
+def stop_before_the_second(path, target):
+    if target == folder:
+        os.kill(os.getpid(), signal.SIGKILL)
+    rename(path, target)
+
+pathlib.Path.rename = stop_before_the_second
+with files.folder_atomically(folder) as new:
+    (new / "new").touch()
+"""
+
+
+@pytest.fixture
+def aside(tmp_path):
+    """Where a folder was, whose writer was killed when the old one had gone and the new one had not yet come."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").touch()
+    killed(MOVED_ASIDE, folder)
+    assert not folder.exists() and len(names(tmp_path)) == 2
+    return folder
+
+
+def test_a_folder_that_was_moved_aside_comes_back(aside):
+    tidy(aside)
+    assert names(aside) == ["old"]
+    assert names(aside.parent) == ["model"]
+
+
+def test_the_next_writer_finds_it_too(aside):
+    with folder_atomically(aside) as new:
+        (new / "newer").touch()
+        assert names(aside) == ["old"]
+    assert names(aside) == ["newer"]
+    assert names(aside.parent) == ["model"]
+
+
+def test_the_next_writer_that_fails_leaves_the_old_folder(aside):
+    with pytest.raises(KeyboardInterrupt), folder_atomically(aside):
+        raise KeyboardInterrupt
+    assert names(aside) == ["old"]
+    assert names(aside.parent) == ["model"]
+
+
+def test_a_second_signal_between_the_renames_leaves_the_old_folder(tmp_path, monkeypatch):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "old").touch()
+    rename = type(folder).rename
+
+    def interrupt(path, target):
+        if target == folder and path.suffix == ".tmp":
+            raise KeyboardInterrupt
+        rename(path, target)
+
+    monkeypatch.setattr(type(folder), "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt), folder_atomically(folder):
+        pass
+    assert names(folder) == ["old"]
+    assert names(tmp_path) == ["model"]
+
+
+def test_what_is_tidied_up_is_of_that_path_alone(tmp_path):
+    strange = [".model_last.7.old", ".model.old", ".model.x.old", ".model.7.tmp.txt", "model.7.tmp", ".amodel.7.tmp"]
+    for name in [*strange, ".model.7.tmp", ".model.8.tmp"]:
+        (tmp_path / name).mkdir()
+    (tmp_path / ".model.9.tmp").touch()
+    tidy(tmp_path / "model")
+    assert names(tmp_path) == sorted(strange)
+
+
+def test_a_folder_that_is_there_is_not_replaced_by_an_older_one(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "new").touch()
+    (tmp_path / ".model.7.old").mkdir()
+    tidy(tmp_path / "model")
+    assert names(tmp_path) == ["model"] and names(tmp_path / "model") == ["new"]
+
+
+def test_nothing_to_tidy_up(tmp_path):
+    tidy(tmp_path / "model")
+    tidy(tmp_path / "none" / "model")
+    assert names(tmp_path) == []
+
+
+# One at a time
+
+
+def test_locked(tmp_path):
+    """Each reads, waits and writes: without the lock, counts would be lost."""
+    file = tmp_path / "count"
+    file.write_text("0")
+
+    def count():
+        for _ in range(25):
+            with locked(file):
+                value = int(file.read_text())
+                time.sleep(0.001)
+                file.write_text(str(value + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert file.read_text() == "100"
+    assert names(tmp_path) == ["count"]
+
+
+def test_a_lock_does_not_outlive_its_process(tmp_path):
+    killed(
+        "with files.locked(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)", tmp_path / "model"
+    )
+    with locked(tmp_path / "model"):
+        assert names(tmp_path) == [".model.lock"]
+    assert names(tmp_path) == []
 
 
 def test_sha256(tmp_path):

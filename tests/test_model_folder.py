@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -308,3 +309,97 @@ def test_a_kill_in_the_middle_leaves_the_old_folder(folder):
     assert done.returncode == -9
     verify(folder)
     assert json.loads((folder / "config.json").read_text())["branch"] == "adversarial"
+
+
+# More records
+
+
+def measured(*values: float) -> list[dict]:
+    return [{"metric": "accuracy", "value": value, "protocol": {"attack": "none"}, "date": "now"} for value in values]
+
+
+def test_records_are_added(folder):
+    weights = (folder / "model.keras").stat()
+    model_folder.add_to_model_folder(folder, measured(0.5))
+    model_folder.add_to_model_folder(folder, measured(0.25, 0.5))
+    verify(folder)
+    assert acl_tf.load(str(folder)).records == measured(0.5, 0.25)
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+    assert (folder / "model.keras").stat().st_ino == weights.st_ino  # linked, not copied
+
+
+def test_a_file_system_without_links(folder, monkeypatch):
+    def refuse(*arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(model_folder.os, "link", refuse)
+    model_folder.add_to_model_folder(folder, measured(0.5))
+    verify(folder)
+    assert acl_tf.load(str(folder)).records == measured(0.5)
+
+
+def test_a_copy_elsewhere_keeps_its_records(folder, tmp_path):
+    """Files are replaced and never changed in place, so that a hard link to them keeps what it has."""
+    model_folder.add_to_model_folder(folder, measured(0.5))
+    (tmp_path / "linked.jsonl").hardlink_to(folder / "records.jsonl")
+    model_folder.add_to_model_folder(folder, measured(0.25))
+    assert len((tmp_path / "linked.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_model_that_a_killed_process_had_moved_aside_is_found(folder):
+    """As after a kill between the two renames."""
+    (folder.parent / ".model.7.tmp").mkdir()
+    folder.rename(folder.parent / ".model.7.old")
+    model = acl_tf.load(str(folder.parent))
+    assert model.records == []
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_records_are_added_to_a_model_that_was_moved_aside(folder):
+    folder.rename(folder.parent / ".model.7.old")
+    model_folder.add_to_model_folder(folder, measured(0.5))
+    verify(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("step", ["add_records", "write_manifest"])
+def test_a_failure_while_records_are_added_leaves_the_old_folder(folder, monkeypatch, step):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(model_folder, step, full)
+    with pytest.raises(OSError, match="No space left on device"):
+        model_folder.add_to_model_folder(folder, measured(0.5))
+    verify(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_several_at_once_lose_no_records_and_disturb_no_reader(folder):
+    failures, stop = [], threading.Event()
+
+    def noting(work, *arguments):
+        try:
+            work(*arguments)
+        except Exception as error:
+            failures.append(error)
+
+    def add(first: int) -> None:
+        for number in range(8):
+            model_folder.add_to_model_folder(folder, measured((first + number) / 100))
+
+    def read() -> None:
+        while not stop.is_set():
+            verify(model_folder.find_model_folder(folder.parent))
+
+    writers = [threading.Thread(target=noting, args=(add, first)) for first in (0, 20, 40)]
+    reader = threading.Thread(target=noting, args=(read,))
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    reader.join()
+    assert failures == []
+    values = sorted(record["value"] for record in acl_tf.load(str(folder)).records)
+    assert values == [(first + number) / 100 for first in (0, 20, 40) for number in range(8)]
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]

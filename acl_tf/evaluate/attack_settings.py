@@ -97,7 +97,9 @@ def parse_attack(text: str) -> tuple[str, AttackSettings | None]:
         UsageError: If name, parameter or value are wrong.
     """
     name, _, rest = text.partition(":")
-    if name == CLEAN and not rest:
+    if name == CLEAN:
+        if rest:
+            raise UsageError(f"The attack {CLEAN} has no parameters. Received: {text!r}")
         return name, None
     if name not in ATTACKS:
         choices = [CLEAN, *ATTACKS]

@@ -3,11 +3,15 @@
 import hashlib
 import io
 import json
+import logging
+import struct
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -15,14 +19,19 @@ import tensorflow as tf
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import labels_of
 from acl_tf.errors import Interrupted
-from acl_tf.evaluate.record import Record, record
+from acl_tf.evaluate.record import record
 from acl_tf.files import write_atomically
+from acl_tf.records import Record
 from acl_tf.training.interruption import Interruption
 
+logger = logging.getLogger(__name__)
+# What reading a damaged `.npz` file raises.
+UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError)
+UNREADABLE += (RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 # From float32 images in [0, 1], of shape `(batch, height, width, 3)`, to logits, of shape `(batch, classes)`.
 Classifier = Callable[[tf.Tensor], tf.Tensor]
 # A `tf.function` from indices, images and labels to logits: what an evaluator runs on every batch.
-Predict = tf.types.experimental.PolymorphicFunction
+Predict: TypeAlias = "tf.types.experimental.PolymorphicFunction"
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Evaluation:
         batch_size: It does not change any result.
         model_sha256: Of `model.keras`, for the records.
         protocol: What every number depends on beside the attack.
-        state: Folder in which unfinished results are kept; None: nowhere.
+        unfinished: Keeps what is done of a measurement; None: nothing does.
         interruption: Whether the user wants an end.
         progress: Called with a title, and with how many images of how many are done.
     """
@@ -45,7 +54,7 @@ class Evaluation:
     batch_size: int = 256
     model_sha256: str | None = None
     protocol: Mapping[str, Any] = field(default_factory=dict)
-    state: Path | None = None
+    unfinished: "Unfinished | None" = None
     interruption: Interruption | None = None
     progress: Callable[[str, int, int], None] = lambda title, done, total: None
 
@@ -62,11 +71,12 @@ class Evaluation:
 
         Raises:
             DataError: If there are no labels.
-            Interrupted: If a signal asked for an end; what is done is kept in `state`.
+            Interrupted: If a signal asked for an end; what is done is kept in `unfinished`.
         """
         protocol = {**protocol, **self.protocol}
-        kept = PartialResult.of(self.state, [metric, protocol, self.model_sha256, self.image_set.fingerprint()])
         images, labels = self.image_set.images, labels_of(self.image_set)
+        about = [metric, protocol, self.model_sha256, self.image_set.fingerprint(), zlib.crc32(labels.tobytes())]
+        kept = self.unfinished.result(about) if self.unfinished else PartialResult()
         title = " ".join(str(protocol[key]) for key in ("attack", "corruption", "severity") if key in protocol)
         size, begin = min(self.batch_size, len(images)), time.perf_counter()
         while (done := len(kept.correct)) < len(images):
@@ -109,22 +119,24 @@ class PartialResult:
         seconds: How long it took.
     """
 
-    file: Path | None
-    correct: np.ndarray
-    seconds: float
+    file: Path | None = None
+    correct: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    seconds: float = 0.0
 
-    @classmethod
-    def of(cls, folder: Path | None, measurement: Any) -> "PartialResult":
-        """Reads what is kept of a measurement; `measurement` is JSON that tells it from every other one."""
-        nothing = np.zeros(0, bool)
-        if folder is None:
-            return cls(None, nothing, 0.0)
-        key = hashlib.sha256(json.dumps(measurement, sort_keys=True).encode()).hexdigest()[:24]
-        file = folder / f"{key}.npz"
-        if not file.exists():
-            return cls(file, nothing, 0.0)
-        with np.load(file) as arrays:
-            return cls(file, arrays["correct"], float(arrays["seconds"]))
+    def read(self) -> None:
+        """Takes up what the file remembers: nothing where it is damaged, which is said."""
+        if self.file is None:
+            return
+        try:
+            with np.load(self.file, allow_pickle=False) as arrays:
+                correct, seconds = arrays["correct"], float(arrays["seconds"])
+            if correct.dtype != bool or correct.ndim != 1:
+                raise ValueError(f"{correct.dtype} of shape {correct.shape}")
+            self.correct, self.seconds = correct, seconds
+        except FileNotFoundError:
+            return
+        except UNREADABLE as error:
+            logger.warning("%s is damaged (%s); what it is of starts afresh.", self.file, error)
 
     def save(self) -> None:
         """Writes the file."""
@@ -133,3 +145,31 @@ class PartialResult:
             np.savez(buffer, correct=self.correct, seconds=self.seconds)
             self.file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.file, buffer.getvalue())
+
+
+class Unfinished:
+    """What evaluations have done of their measurements: a file each in one folder, which several may share.
+
+    Args:
+        folder: Of the files.
+        resume: Whether what an earlier evaluation left is taken up.
+    """
+
+    def __init__(self, folder: Path, resume: bool = True) -> None:
+        self.folder = folder
+        self.resume = resume
+        self.files: list[Path] = []
+
+    def result(self, measurement: Any) -> PartialResult:
+        """Returns what is done of a measurement; `measurement` is JSON that tells it from every other one."""
+        key = hashlib.sha256(json.dumps(measurement, sort_keys=True).encode()).hexdigest()[:24]
+        self.files.append(self.folder / f"unfinished-{key}.npz")
+        kept = PartialResult(self.files[-1])
+        if self.resume:
+            kept.read()
+        return kept
+
+    def discard(self) -> None:
+        """Removes the files of this evaluation's measurements."""
+        for file in self.files:
+            file.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from acl_tf.evaluate.base import Classifier, Evaluation, Predict
-from acl_tf.evaluate.record import Record
+from acl_tf.records import Record
 
 
 def measure(evaluation: Evaluation, model: Classifier) -> tuple[Record, np.ndarray]:

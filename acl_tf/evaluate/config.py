@@ -1,10 +1,10 @@
 """What an evaluation is asked for."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
-from acl_tf.config import Count, DataConfig, Section
+from acl_tf.config import CommandConfig, Count, DataConfig
 from acl_tf.evaluate.attack_settings import AttackSettings, parse_attack
 
 
@@ -14,7 +14,7 @@ class EvaluationDataConfig(DataConfig):
     split: str = "test"
 
 
-class EvaluateConfig(Section):
+class EvaluateConfig(CommandConfig):
     """An evaluation.
 
     Attributes:
@@ -27,7 +27,7 @@ class EvaluateConfig(Section):
         seed: Of all attacks.
     """
 
-    command: ClassVar[str] = "evaluate"
+    command = "evaluate"
 
     model: Annotated[str, Field(min_length=1)]
     surrogate: str | None = None

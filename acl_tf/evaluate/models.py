@@ -1,6 +1,8 @@
 """The classifier that an evaluation is about."""
 
 import functools
+import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,8 @@ from acl_tf.errors import ModelFolderError, UsageError
 from acl_tf.evaluate.base import Classifier
 from acl_tf.files import sha256
 from acl_tf.model_folder import MODEL, find_model_folder, load_model
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -38,20 +42,32 @@ class LoadedClassifier:
         return functools.partial(self.model, training=False)
 
     @property
-    def image_size(self) -> int:
-        """Height and width of the images that it takes."""
+    def image_size(self) -> int | None:
+        """Height and width of the images that it takes; None: any."""
         return self.model.input_shape[1]
 
+    def described(self) -> str:
+        """Returns what it takes and knows, in words."""
+        size = f"{self.image_size}x{self.image_size}" if self.image_size else "any"
+        return f"images of {size} pixels, {len(self.classes)} classes"
+
     def check(self, image_set: ImageSet) -> None:
-        """Checks that the classes are as many as the model's.
+        """Checks that the classes are as many as the model's, and warns where they are called otherwise.
 
         Raises:
-            UsageError: If they are not.
+            UsageError: If they are not as many.
         """
         if len(image_set.classes) != len(self.classes):
             raise UsageError(
                 f"{self.name} knows {len(self.classes)} classes, and {image_set.name} has {len(image_set.classes)}; "
                 f"fine-tune an encoder on that data set first. Received: --dataset {image_set.name}"
+            )
+        differing = [pair for pair in zip(self.classes, image_set.classes) if _are_names(pair) and pair[0] != pair[1]]
+        if differing:
+            logger.warning(
+                "%s calls class %s what the model calls %s; labels are compared by their numbers.",
+                image_set.name,
+                *reversed(differing[0]),
             )
 
 
@@ -69,12 +85,24 @@ def load_classifier(name: str) -> LoadedClassifier:
             f"A classifier is needed here, and this is an encoder; make one of it by acl-tf finetune {name}. "
             f"Received: {name!r}"
         )
-    shapes = model.input_shape, model.output_shape
-    if isinstance(shapes[0], list) or len(shapes[0]) != 4 or isinstance(shapes[1], list) or len(shapes[1]) != 2:
+    taken, returned = model.input_shape, model.output_shape
+    if not (_is_shape(taken, 4) and taken[1] == taken[2] and taken[3] == 3 and _is_shape(returned, 2)):
         raise ModelFolderError(
-            f"A classifier takes images (batch, height, width, channels) and returns logits (batch, classes). "
-            f"Received: {name!r}, from {shapes[0]} to {shapes[1]}"
+            f"A classifier takes square images (batch, size, size, 3) and returns logits (batch, classes). "
+            f"Received: {name!r}, from {taken} to {returned}"
         )
-    classes = tuple(config.get("classes") or map(str, range(shapes[1][1])))
+    if (returned[1] or 0) < 2:
+        raise ModelFolderError(
+            f"A classifier returns a logit for each of two classes or more. Received: {name!r}, returning {returned}"
+        )
+    classes = tuple(config.get("classes") or map(str, range(returned[1])))
     file = folder / MODEL if folder else Path(name)
     return LoadedClassifier(name, model, classes, sha256(file), folder)
+
+
+def _is_shape(shape: Any, axes: int) -> bool:
+    return isinstance(shape, tuple) and len(shape) == axes
+
+
+def _are_names(classes: Iterable[str]) -> bool:
+    return not any(name.isdigit() for name in classes)

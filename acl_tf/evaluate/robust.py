@@ -9,11 +9,11 @@ from acl_tf.attacks.eot import EOT
 from acl_tf.attacks.restarts import worst_of
 from acl_tf.evaluate.attack_settings import AttackSettings
 from acl_tf.evaluate.base import Classifier, Evaluation, Predict
-from acl_tf.evaluate.record import Record
 from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.losses.margin import margin
 from acl_tf.losses.targeted import targeted
 from acl_tf.randomness import fold_in, step_seed
+from acl_tf.records import Record
 
 
 def measure(

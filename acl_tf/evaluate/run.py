@@ -2,24 +2,28 @@
 
 import functools
 import logging
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from acl_tf.data import sources
-from acl_tf.data.corrupted import check_corrupted_folder, load_corrupted_folder, load_corrupted_tfds
+from acl_tf.data.corrupted import (
+    CORRUPTIONS,
+    SEVERITIES,
+    check_corrupted_folder,
+    load_corrupted_folder,
+    load_corrupted_tfds,
+)
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import labels_of
-from acl_tf.errors import DataError
+from acl_tf.errors import DataError, UsageError
 from acl_tf.evaluate import clean, corruptions, robust
-from acl_tf.evaluate.base import Evaluation
+from acl_tf.evaluate.base import Evaluation, Unfinished
 from acl_tf.evaluate.config import EvaluateConfig
 from acl_tf.evaluate.models import LoadedClassifier, load_classifier
 from acl_tf.evaluate.progress import EvaluationProgress
-from acl_tf.evaluate.record import Record
 from acl_tf.evaluate.worst_case import worst_case
 from acl_tf.model_folder import add_to_model_folder
-from acl_tf.records import RECORDS, add_records
+from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.training.interruption import Interruption
 
 logger = logging.getLogger(__name__)
@@ -41,15 +45,13 @@ def evaluate(config: EvaluateConfig, output: Path, resume: bool = False) -> list
         AclTfError: If anything about model, images or attacks is wrong.
         Interrupted: If a signal asked for an end.
     """
-    attacks = config.parsed_attacks()
-    if config.corruptions not in (None, TFDS):
-        check_corrupted_folder(Path(config.corruptions).expanduser())
-    state = output / "state"
-    if not resume:
-        shutil.rmtree(state, ignore_errors=True)
+    output = output.resolve()
     model = load_classifier(config.model)
     surrogate = load_classifier(config.surrogate) if config.surrogate else None
-    images = load_images(config, model) if attacks else None
+    check_settings(config, model, surrogate, output)
+    first = CORRUPTIONS[0], SEVERITIES[0]  # what stands in where no other images are needed
+    images = load_images(config, model) if config.parsed_attacks() else load_corrupted(config, model, *first)
+    unfinished = Unfinished(output, resume)
     records = []
     with Interruption() as interruption, EvaluationProgress() as progress:
         evaluation = Evaluation(
@@ -57,15 +59,47 @@ def evaluate(config: EvaluateConfig, output: Path, resume: bool = False) -> list
             config.seed,
             config.batch_size,
             model.sha256,
-            state=state,
+            unfinished=unfinished,
             interruption=interruption,
             progress=progress,
         )
-        for record in measurements(config, evaluation, model, surrogate):
-            records.append(record)
-            keep(record, model, output)
-    shutil.rmtree(state, ignore_errors=True)
+        try:
+            for record in measurements(config, evaluation, model, surrogate):
+                add_records(output / RECORDS, [record])
+                records.append(record)
+        finally:
+            add_to_model(model, records, output)
+    unfinished.discard()
     return records
+
+
+def check_settings(
+    config: EvaluateConfig, model: LoadedClassifier, surrogate: LoadedClassifier | None, output: Path
+) -> None:
+    """Says what cannot work before anything takes long.
+
+    Raises:
+        UsageError: If model, surrogate, attacks, folder of corrupted images and output folder do not go together.
+        DataError: If corrupted images are missing, or of another size than the model takes.
+    """
+    if output.is_file():
+        raise UsageError(f"The output folder is a file; choose another --output. Received: {output}")
+    if model.folder and output.is_relative_to(model.folder.resolve()):
+        raise UsageError(
+            f"A model folder holds nothing but the model; choose another --output. Received: {output} in {model.folder}"
+        )
+    if surrogate and (surrogate.image_size, len(surrogate.classes)) != (model.image_size, len(model.classes)):
+        raise UsageError(
+            f"The surrogate must take the images of the model and know its classes: {model.described()}. "
+            f"Received: {surrogate.name!r}, {surrogate.described()}"
+        )
+    for name, settings in config.parsed_attacks():
+        if settings and settings.loss == "dlr" and len(model.classes) < 3:
+            raise UsageError(f"The loss dlr needs at least 3 classes. Received: --attack {name}, {model.described()}")
+    if config.corruptions:
+        if config.corruptions != TFDS:
+            check_corrupted_folder(Path(config.corruptions).expanduser())
+        load_corrupted(config, model, CORRUPTIONS[0], SEVERITIES[0])
 
 
 def measurements(
@@ -103,9 +137,10 @@ def load_images(config: EvaluateConfig, model: LoadedClassifier) -> ImageSet:
         DataError: If the images are missing, unreadable or without labels.
     """
     images = sources.load(config.data)
-    labels_of(images)
+    if labels_of(images).min() < 0:
+        raise DataError(f"{images.name} has images without a label in this split. Received: {images.split!r}")
     model.check(images)
-    return images.resized(model.image_size)
+    return images.resized(model.image_size) if model.image_size else images
 
 
 def load_corrupted(config: EvaluateConfig, model: LoadedClassifier, corruption: str, severity: int) -> ImageSet:
@@ -114,14 +149,14 @@ def load_corrupted(config: EvaluateConfig, model: LoadedClassifier, corruption: 
     Raises:
         DataError: If the images are missing, damaged, or of another size than the model takes.
     """
-    if config.corruptions == TFDS:
+    if config.corruptions is None or config.corruptions == TFDS:
         images = load_corrupted_tfds(corruption, severity, config.data.data_dir, config.data.limit)
     else:
         folder = Path(config.corruptions).expanduser()
         images = load_corrupted_folder(folder, corruption, severity, model.classes, config.data.limit)
     model.check(images)
     height, width, _ = images.image_shape
-    if not height == width == model.image_size:
+    if model.image_size and not height == width == model.image_size:
         raise DataError(
             f"The model takes images of {model.image_size}x{model.image_size} pixels. "
             f"Received: {width}x{height} in {images.name}, {corruption}"
@@ -129,12 +164,10 @@ def load_corrupted(config: EvaluateConfig, model: LoadedClassifier, corruption: 
     return images
 
 
-def keep(record: Record, model: LoadedClassifier, output: Path) -> None:
-    """Adds a record to the output folder and, where there is one, to the model folder."""
-    output.mkdir(parents=True, exist_ok=True)
-    add_records(output / RECORDS, [record])
-    if model.folder:
+def add_to_model(model: LoadedClassifier, records: Sequence[Record], output: Path) -> None:
+    """Adds the records to the model folder, where there is one that can be written to."""
+    if model.folder and records:
         try:
-            add_to_model_folder(model.folder, [record])
-        except PermissionError as error:
-            logger.warning("The model folder cannot be written to (%s); records are in %s", error, output / RECORDS)
+            add_to_model_folder(model.folder, records)
+        except OSError as error:
+            logger.warning("The model folder cannot be written to (%s); the records are in %s", error, output / RECORDS)

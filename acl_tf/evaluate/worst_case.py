@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from acl_tf.evaluate.record import Record
+from acl_tf.records import Record
 
 
 def worst_case(measured: list[tuple[Record, np.ndarray]]) -> Record:

@@ -62,10 +62,7 @@ class EncoderConfig(Section):
     @model_validator(mode="after")
     def _only_random_encoders_have_a_free_width(self) -> "EncoderConfig":
         if self.width is not None and not self.is_random:
-            raise ValueError(
-                "no width, which is for random:ARCH only; an encoder in a folder has its own. "
-                f"Received: {self.source} and width {self.width:g}"
-            )
+            raise ValueError("no width, which is for random:ARCH only; an encoder in a folder has its own")
         return self
 
     @property

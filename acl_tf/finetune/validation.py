@@ -10,8 +10,8 @@ from acl_tf.data.image_set import ImageSet
 from acl_tf.evaluate import clean, robust
 from acl_tf.evaluate.attack_settings import AttackSettings
 from acl_tf.evaluate.base import Evaluation, Predict
-from acl_tf.evaluate.record import Record
 from acl_tf.finetune.config import ValidationConfig
+from acl_tf.records import Record
 from acl_tf.training.selection import Selection
 
 

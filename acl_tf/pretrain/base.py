@@ -140,6 +140,7 @@ class ContrastiveObjective(keras.Model):
 
     def train_on_views(self, views: Views, perturbed: Views) -> None:
         """Takes one optimiser step on views that are already augmented and attacked."""
+
         def loss_of_streams() -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
             losses = self.stream_losses(views, perturbed)
             return self.total_loss(losses), losses

@@ -36,7 +36,9 @@ def gradient_step(
     # Summed over the replicas here, because clipping and the check for overflow must see the global gradient;
     # Keras sums the shares again.
     gradients = [global_sum(gradient) for gradient, _ in moving]
-    norm = tf.linalg.global_norm(gradients) / optimizer.scale_loss(tf.ones((), loss.dtype))
+    # In float64 a classifier is still float32.
+    norm = tf.linalg.global_norm([tf.cast(gradient, loss.dtype) for gradient in gradients])
+    norm /= optimizer.scale_loss(tf.ones((), loss.dtype))
     optimizer.apply([gradient / replicas() for gradient in gradients], [variable for _, variable in moving])
     return loss, parts, norm
 

@@ -6,7 +6,6 @@ import fcntl
 import json
 import platform
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 
 from acl_tf.config import AnyConfig, build, differences, read_settings, to_yaml
 from acl_tf.errors import UsageError
-from acl_tf.files import write_atomically
+from acl_tf.files import tidy, write_atomically
 from acl_tf.versions import versions
 
 # What may differ when a run goes on: where things are and how often they are written, never what is computed.
@@ -116,9 +115,9 @@ class RunFolder:
         return self.model.exists() or any(self.checkpoints.glob("step-*"))
 
     def _clean(self) -> None:
-        """Removes what a process that was killed left half-written."""
+        """Removes what a process that was killed left half-written, and brings back a model that it had moved aside."""
         for leftover in [*self.path.glob(".*.tmp"), *self.path.glob(".*.old")]:
-            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            tidy(self.path / leftover.name[1:].rsplit(".", 2)[0])
 
     def _start(self) -> dict[str, Any]:
         """Returns what `run.json` says of this process; the first start of a resumed run is kept."""

@@ -22,9 +22,7 @@ def test_matches_the_oracle(batch, classes, temperature, seed):
     logits, others = noise(batch, classes, seed)
     divergences = kl_divergence(tf.constant(logits), tf.constant(others), temperature)
     assert divergences.shape == (batch,)
-    np.testing.assert_allclose(
-        divergences, reference.kl_divergence(logits, others, temperature), rtol=1e-9, atol=1e-12
-    )
+    np.testing.assert_allclose(divergences, reference.kl_divergence(logits, others, temperature), rtol=1e-9, atol=1e-12)
 
 
 def test_known_answer():

@@ -11,6 +11,7 @@ from tests.training.tiny import (
     INFINITE_GRADIENT,
     INFINITE_WEIGHT,
     NAN_LOSS,
+    Tiny,
     checkpoints_of,
     pixels,
     state,
@@ -67,6 +68,35 @@ def test_it_goes_on_as_if_nothing_had_been(tmp_path, first):
     for mine, theirs in zip(state(resumed), state(whole), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert without_speed(rows_of(tmp_path / "parts")) == without_speed(rows_of(tmp_path / "whole"))
+
+
+def test_what_is_measured_after_an_epoch_is_logged_with_its_last_step(tmp_path):
+    epochs = []
+
+    def after_epoch(epoch: int) -> dict[str, float]:
+        epochs.append((epoch, steps_of(tmp_path)[-1]))
+        return {} if epoch == 2 else {"validation_accuracy": epoch / 10}
+
+    train(tmp_path, pixels(0, 30), total=30, after_epoch=after_epoch)
+    assert epochs == [(1, 8), (2, 16), (3, 28)]  # before the checkpoint of that step
+    measured = {row["step"]: row["validation_accuracy"] for row in rows_of(tmp_path) if "validation_accuracy" in row}
+    assert measured == {10: 0.1, 30: 0.3}
+    assert all({"loss", "learning_rate"} < row.keys() for row in rows_of(tmp_path))
+
+
+def test_batches_may_be_tuples_of_arrays(tmp_path):
+    """The speed counts images, which come first."""
+
+    class Labelled(Tiny):
+        def train_step(self, data):
+            images, (labels, weights) = data
+            assert images.shape == (4, 1, 1, 3) and labels.shape == weights.shape == (2,)
+            return super().train_step(images)
+
+    batches = ((batch, (np.zeros(2), np.ones(2))) for batch in pixels(0, 20))
+    labelled = train(tmp_path / "labelled", batches, model=tiny(cls=Labelled))
+    for mine, theirs in zip(state(labelled), state(train(tmp_path / "plain", pixels(0, 20))), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 # NaN

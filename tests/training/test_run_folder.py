@@ -152,10 +152,24 @@ def test_what_a_killed_process_left_is_removed(folder):
     run(folder)
     (folder.path / ".model.123.tmp").mkdir()
     (folder.path / ".model.123.tmp" / "model.keras").touch()
+    folder.model.mkdir()
     (folder.path / ".model.123.old").mkdir()
     (folder.path / ".metrics.jsonl.123.tmp").touch()
     run(folder, resume=True)
-    assert sorted(file.name for file in folder.path.iterdir()) == [".lock", "checkpoints", "config.yaml", "run.json"]
+    names = [".lock", "checkpoints", "config.yaml", "model", "run.json"]
+    assert sorted(file.name for file in folder.path.iterdir()) == names
+
+
+@pytest.mark.parametrize("name", ["model", "model_last"])
+def test_a_model_that_a_killed_process_had_moved_aside_comes_back(folder, name):
+    """As when it was killed while it exchanged the model folder for one with more records."""
+    run(folder)
+    (folder.path / f".{name}.123.old").mkdir()
+    (folder.path / f".{name}.123.old" / "model.keras").write_text("trained for days")
+    (folder.path / f".{name}.123.tmp").mkdir()
+    run(folder, resume=True)
+    assert (folder.path / name / "model.keras").read_text() == "trained for days"
+    assert sorted(file.name for file in folder.path.glob(".*")) == [".lock"]
 
 
 # Resuming with another configuration

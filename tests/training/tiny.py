@@ -10,7 +10,7 @@ import tensorflow as tf
 from acl_tf.config import TrainingConfig
 from acl_tf.training.checkpoints import Checkpoints
 from acl_tf.training.interruption import Interruption
-from acl_tf.training.loop import Loop
+from acl_tf.training.loop import AfterEpoch, Loop, nothing_measured
 from acl_tf.training.metrics_log import MetricsLog
 from acl_tf.training.progress import TrainingProgress
 
@@ -48,8 +48,8 @@ class Tiny(keras.Model):
         return self.get_metrics_result()
 
 
-def tiny(learning_rate: float = 0.1) -> Tiny:
-    model = Tiny()
+def tiny(learning_rate: float = 0.1, cls: type[Tiny] = Tiny) -> Tiny:
+    model = cls()
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, 1000)
     model.compile(optimizer=keras.optimizers.SGD(schedule, momentum=0.9))
     model.optimizer.build(model.trainable_variables)
@@ -86,6 +86,7 @@ def train(
     total: int = 20,
     model: keras.Model | None = None,
     steps_per_epoch: int = 10,
+    after_epoch: AfterEpoch = nothing_measured,
     **training,
 ) -> Tiny:
     """Runs the loop, resumed where `first` says so, and returns the model."""
@@ -95,6 +96,6 @@ def train(
     assert checkpoints.restore() == first
     log = MetricsLog(folder, first)
     with Interruption() as interruption, TrainingProgress(first, total, steps_per_epoch) as progress:
-        Loop(model, config, steps_per_epoch, checkpoints, log, progress, interruption).run(batches, first)
+        Loop(model, config, steps_per_epoch, checkpoints, log, progress, interruption, after_epoch).run(batches, first)
     log.close()
     return model

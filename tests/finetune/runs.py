@@ -1,0 +1,75 @@
+"""Runs on a few images of noise, and what is compared of two of them."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from acl_tf.config import merge
+from acl_tf.data.batches import batch_rows
+from acl_tf.errors import Interrupted
+from acl_tf.training.metrics_log import read_metrics
+
+COUNT, CLASSES = 36, 3
+SETTINGS = {
+    "encoder": {"source": "random:tiny", "width": 0.0625},
+    "data": {"validation": 6},
+    "attack": {"steps": 1},
+    "validation": {"steps": 1},
+}
+
+
+def settings(dataset: Path, base: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return merge(merge(merge(SETTINGS, base), {"data": {"dataset": str(dataset)}}), more)
+
+
+def write_noise(file: Path, seed: int = 0) -> Path:
+    """Images whose classes are of different brightness."""
+    labels = np.arange(COUNT) % CLASSES
+    images = np.random.default_rng(seed).integers(0, 128, (COUNT, 8, 8, 3)) + 60 * labels[:, None, None, None]
+    np.savez(file, images=images.astype(np.uint8), labels=labels)
+    return file
+
+
+@contextlib.contextmanager
+def interrupted(module: str, at: int) -> Iterator[None]:
+    """A signal comes during the step of that number of what `module` trains."""
+    sent = []
+
+    def rows(images: int, batch_size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
+        for step, chosen in enumerate(batch_rows(images, batch_size, seed, first, last), first + 1):
+            if step == at and not sent:  # labelled and unlabelled images are drawn apart; a second signal would kill
+                sent.append(step)
+                os.kill(os.getpid(), signal.SIGINT)
+            yield chosen
+
+    with mock.patch(f"{module}.batch_rows", rows), pytest.raises(Interrupted, match=f"by SIGINT after step {at},"):
+        yield
+
+
+def weights(model: Path) -> dict[str, np.ndarray]:
+    return safetensors.numpy.load_file(model / "paired.safetensors")
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    """What was measured, without what depends on the speed of the machine."""
+    return [
+        {name: value for name, value in row.items() if name != "images_per_second"}
+        for row in read_metrics(run / "metrics.jsonl")
+    ]
+
+
+def assert_same_run(run: Path, whole: Path) -> None:
+    """Bit for bit: the best weights, the last ones, and all measurements."""
+    for model in ("model", "model_last"):
+        mine, theirs = weights(run / model), weights(whole / model)
+        assert mine.keys() == theirs.keys()
+        assert [name for name in mine if not np.array_equal(mine[name], theirs[name])] == []
+    assert rows_of(run) == rows_of(whole)

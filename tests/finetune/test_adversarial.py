@@ -1,0 +1,43 @@
+import numpy as np
+import tensorflow as tf
+
+from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.finetune.adversarial import AdversarialTraining
+from acl_tf.losses.cross_entropy import cross_entropy
+from tests.finetune.tiny import EPSILON, LABELS, SEED, STEP_SIZE, build, changed, inputs, logits_of_both, weights
+from tests.reference import classification as reference
+
+
+def test_the_loss_is_that_of_the_attacked_images():
+    tuner = build(AdversarialTraining)
+    images, attacked = inputs()
+    _, adversarial = logits_of_both(tuner, images, attacked)
+    values = tuner.losses(images, attacked, tf.constant(LABELS))
+    assert values.keys() == {"loss"}
+    expected = [reference.cross_entropy(z, y) for z, y in zip(adversarial, LABELS)]
+    np.testing.assert_allclose(values["loss"], expected, rtol=1e-4)
+
+
+def test_the_attack_climbs_cross_entropy_in_inference_mode():
+    tuner = build(AdversarialTraining, steps=3)
+    images, _ = inputs()
+    before = weights(tuner)
+    found = tuner.perturb(images, tf.constant(LABELS), tf.constant(SEED))
+    assert not changed(before, weights(tuner))
+    attack = LinfPGD(EPSILON, STEP_SIZE, 3)
+    start = attack.start(images.shape, tf.constant(SEED))
+    expected = attack(images, lambda x: cross_entropy(tuner(x, training=False), LABELS), start)
+    np.testing.assert_allclose(found, expected.images, atol=1e-6)
+    assert expected.losses[-1] > expected.losses[0]
+    assert np.abs(start).max() > 0.9 * EPSILON  # a uniform start
+
+
+def test_no_gradient_passes_the_attack():
+    """The step is down the loss at the attacked images, as if they were given."""
+    tuner, other = build(AdversarialTraining), build(AdversarialTraining)
+    images, attacked = inputs()
+    tuner.train_on_images(images, attacked, tf.constant(LABELS))
+    tuner.augmentation = other.augmentation = lambda pixels, seed: images
+    other.perturb = lambda images, targets, seed: attacked
+    other.train_step((images, tf.constant(LABELS)))
+    assert not changed(weights(tuner), weights(other))
