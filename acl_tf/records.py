@@ -93,7 +93,7 @@ def add_records(path: Path, records: Sequence[Record]) -> None:
     """
     with locked(path):
         present = read_file(path) if path.is_file() else []
-        merged = {_measurement(record): record for record in [*present, *records]}
+        merged = {_without(record, "value", "date", "seconds"): record for record in [*present, *records]}
         write_atomically(path, "".join(json.dumps(record) + "\n" for record in merged.values()))
 
 
@@ -169,12 +169,11 @@ def _named_in(record: Record) -> str:
 
 
 def _identity(entry: Entry) -> str:
-    return json.dumps([entry.name, _measurement(entry.record)])
+    return json.dumps([entry.name, _without(entry.record, "date", "seconds")])
 
 
-def _measurement(record: Record) -> str:
-    """Returns what two runs of one measurement have in common."""
-    return json.dumps({key: value for key, value in record.items() if key not in ("date", "seconds")}, sort_keys=True)
+def _without(record: Record, *keys: str) -> str:
+    return json.dumps({key: value for key, value in record.items() if key not in keys}, sort_keys=True)
 
 
 def _text(path: Path) -> str:

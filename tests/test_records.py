@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from acl_tf.records import Entry, RecordsError, different, names_of, read_entries, read_file, read_lines
+from acl_tf.records import Entry, RecordsError, add_records, different, names_of, read_entries, read_file, read_lines
 from tests.report.folders import record, robust, write_lines, write_run
 
 LAST, BEST = "a" * 64, "b" * 64
@@ -126,3 +126,13 @@ def test_names_are_as_short_as_they_can_be(tmp_path):
 def test_each_place_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert [str(path) for path in different(["a", "./a", "b/../a", tmp_path / "b"])] == ["b/../a", str(tmp_path / "b")]
+
+
+def test_a_repeated_measurement_takes_the_place_of_the_earlier_one(tmp_path):
+    file = tmp_path / "records.jsonl"
+    first = {"metric": "robust_accuracy", "value": 0.5, "protocol": {"attack": "pgd20", "seed": 0}, "seconds": 1.0}
+    other = {**first, "protocol": {"attack": "pgd20", "seed": 1}}
+    again = {**first, "value": 0.25, "seconds": 2.0}
+    for records in ([first, other], [again]):
+        add_records(file, records)
+    assert read_file(file) == [again, other]

@@ -17,10 +17,11 @@ from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import labels_of
 from acl_tf.errors import DataError, UsageError
 from acl_tf.evaluate import clean, corruptions, robust
-from acl_tf.evaluate.base import Evaluation, Unfinished
+from acl_tf.evaluate.base import Evaluation
 from acl_tf.evaluate.config import EvaluateConfig
 from acl_tf.evaluate.models import LoadedClassifier, load_classifier
 from acl_tf.evaluate.progress import EvaluationProgress
+from acl_tf.evaluate.unfinished import Unfinished
 from acl_tf.evaluate.worst_case import worst_case
 from acl_tf.model_folder import add_to_model_folder
 from acl_tf.records import RECORDS, Record, add_records

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import Interrupted
-from acl_tf.evaluate.base import Evaluation, PartialResult, Unfinished
+from acl_tf.evaluate.base import Evaluation
+from acl_tf.evaluate.unfinished import PartialResult, Unfinished
 from acl_tf.training.interruption import Interruption
 from tests.evaluate.scenes import greys, kept
 

@@ -11,7 +11,8 @@ from acl_tf.data.corrupted import BENCHMARK_CORRUPTIONS, CORRUPTIONS, load_corru
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import Interrupted
 from acl_tf.evaluate import corruptions
-from acl_tf.evaluate.base import Evaluation, Unfinished
+from acl_tf.evaluate.base import Evaluation
+from acl_tf.evaluate.unfinished import Unfinished
 from acl_tf.training.interruption import Interruption
 from tests.data.published import write_corrupted
 from tests.evaluate.scenes import brightness, kept

@@ -1,0 +1,87 @@
+"""What an interrupted evaluation has done: per-image results that survive it."""
+
+import hashlib
+import io
+import json
+import logging
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acl_tf.files import write_atomically
+
+logger = logging.getLogger(__name__)
+# What reading a damaged `.npz` file raises.
+UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError)
+UNREADABLE += (RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
+
+
+@dataclass
+class PartialResult:
+    """Which of the first images are classified correctly, and the file that remembers it.
+
+    Attributes:
+        file: None where nothing is kept.
+        correct: Boolean, of shape `(done,)`.
+        seconds: How long it took.
+    """
+
+    file: Path | None = None
+    correct: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    seconds: float = 0.0
+
+    def read(self) -> None:
+        """Takes up what the file remembers: nothing where it is damaged, which is said."""
+        if self.file is None:
+            return
+        try:
+            with np.load(self.file, allow_pickle=False) as arrays:
+                correct, seconds = arrays["correct"], float(arrays["seconds"])
+            if correct.dtype != bool or correct.ndim != 1:
+                raise ValueError(f"{correct.dtype} of shape {correct.shape}")
+            self.correct, self.seconds = correct, seconds
+        except FileNotFoundError:
+            return
+        except UNREADABLE as error:
+            logger.warning("%s is damaged (%s); what it is of starts afresh.", self.file, error)
+
+    def save(self) -> None:
+        """Writes the file."""
+        if self.file is not None:
+            buffer = io.BytesIO()
+            np.savez(buffer, correct=self.correct, seconds=self.seconds)
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.file, buffer.getvalue())
+
+
+class Unfinished:
+    """What evaluations have done of their measurements: a file each in one folder, which several may share.
+
+    Args:
+        folder: Of the files.
+        resume: Whether what an earlier evaluation left is taken up.
+    """
+
+    def __init__(self, folder: Path, resume: bool = True) -> None:
+        self.folder = folder
+        self.resume = resume
+        self.files: list[Path] = []
+
+    def result(self, measurement: Any) -> PartialResult:
+        """Returns what is done of a measurement; `measurement` is JSON that tells it from every other one."""
+        key = hashlib.sha256(json.dumps(measurement, sort_keys=True).encode()).hexdigest()[:24]
+        self.files.append(self.folder / f"unfinished-{key}.npz")
+        kept = PartialResult(self.files[-1])
+        if self.resume:
+            kept.read()
+        return kept
+
+    def discard(self) -> None:
+        """Removes the files of this evaluation's measurements."""
+        for file in self.files:
+            file.unlink(missing_ok=True)
