@@ -315,7 +315,8 @@ def test_a_kill_in_the_middle_leaves_the_old_folder(folder):
 
 
 def measured(*values: float) -> list[dict]:
-    return [{"metric": "accuracy", "value": value, "protocol": {"attack": "none"}, "date": "now"} for value in values]
+    """Records of different measurements, each named by what it gave."""
+    return [{"metric": "accuracy", "value": value, "protocol": {"seed": value}, "date": "now"} for value in values]
 
 
 def test_records_are_added(folder):
