@@ -1,30 +1,17 @@
 """Adversarial distillation: the last step of ACL's semi-supervised routine."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow as tf
 
-from acl_tf.finetune.base import FineTuner, Losses
+from acl_tf.finetune.base import Losses
+from acl_tf.finetune.pseudo_labelled import UNLABELLED, PseudoLabelled, SemiSupervisedTargets
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.distillation import distillation
 from acl_tf.losses.kl_divergence import kl_divergence
 
-UNLABELLED = -1
 
-
-class SemiSupervisedTargets(NamedTuple):
-    """What is known of a batch of images.
-
-    Attributes:
-        labels: Integers, of shape `(batch,)`; `UNLABELLED` where there is none.
-        soft_logits: The teacher's, float32 of shape `(batch, classes)`.
-    """
-
-    labels: tf.Tensor
-    soft_logits: tf.Tensor
-
-
-class Distillation(FineTuner):
+class Distillation(PseudoLabelled):
     """Learns labels and a teacher's soft pseudo-labels on attacked images, and to keep predictions where they are.
 
     Per example, on the logits of the attacked image:
@@ -65,10 +52,6 @@ class Distillation(FineTuner):
         self.temperature = temperature
         self.beta = beta
 
-    def perturb(self, images: tf.Tensor, targets: SemiSupervisedTargets, seed: tf.Tensor) -> tf.Tensor:
-        labels = labels_or_pseudo_labels(SemiSupervisedTargets(*targets))
-        return self.run_attack(images, lambda attacked: cross_entropy(self(attacked), labels), seed)
-
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: SemiSupervisedTargets) -> Losses:
         labels, soft_logits = targets
         clean = self(images, training=True)
@@ -79,9 +62,3 @@ class Distillation(FineTuner):
         divergence = kl_divergence(clean, adversarial)
         total = (1 - self.alpha) * entropy + distilled + self.beta * divergence
         return {"loss": total, "cross_entropy": entropy, "distillation": distilled, "kl_divergence": divergence}
-
-
-def labels_or_pseudo_labels(targets: SemiSupervisedTargets) -> tf.Tensor:
-    """Returns the label of each image, or the teacher's most likely class where there is none."""
-    pseudo_labels = tf.argmax(targets.soft_logits, axis=-1, output_type=targets.labels.dtype)
-    return tf.where(targets.labels == UNLABELLED, pseudo_labels, targets.labels)

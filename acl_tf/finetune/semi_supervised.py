@@ -21,8 +21,9 @@ from acl_tf.finetune.config import (
     LabelledDataConfig,
     MethodConfig,
 )
-from acl_tf.finetune.distillation import UNLABELLED, Distillation, SemiSupervisedTargets
+from acl_tf.finetune.distillation import Distillation
 from acl_tf.finetune.inputs import StartingEncoder, load_images, load_inputs
+from acl_tf.finetune.pseudo_labelled import UNLABELLED, SemiSupervisedTargets
 from acl_tf.finetune.pseudo_labels import pseudo_label_records, pseudo_labels
 from acl_tf.finetune.run import build_sgd, finetune, write_classifiers
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig

@@ -4,13 +4,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from acl_tf.finetune.base import FineTuner, Losses
-from acl_tf.finetune.distillation import SemiSupervisedTargets, labels_or_pseudo_labels
+from acl_tf.finetune.base import Losses
+from acl_tf.finetune.pseudo_labelled import PseudoLabelled, SemiSupervisedTargets, labels_or_pseudo_labels
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.kl_divergence import kl_divergence
 
 
-class UATPlusPlus(FineTuner):
+class UATPlusPlus(PseudoLabelled):
     """Minimises CE(p(x'), ŷ) + online_weight · KL(stop_gradient(p(x)) ‖ p(x')).
 
     The first term is UAT-FT: ŷ is the label, or the most likely class of a fixed teacher. The second is UAT-OT, the
@@ -36,10 +36,6 @@ class UATPlusPlus(FineTuner):
             raise ValueError(f"`online_weight` must not be negative. Received: online_weight={online_weight}")
         super().__init__(*args, **kwargs)
         self.online_weight = online_weight
-
-    def perturb(self, images: tf.Tensor, targets: SemiSupervisedTargets, seed: tf.Tensor) -> tf.Tensor:
-        labels = labels_or_pseudo_labels(SemiSupervisedTargets(*targets))
-        return self.run_attack(images, lambda attacked: cross_entropy(self(attacked), labels), seed)
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: SemiSupervisedTargets) -> Losses:
         clean = tf.stop_gradient(self(images, training=True))

@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from acl_tf.attacks.pgd import LinfPGD
-from acl_tf.finetune.distillation import UNLABELLED, Distillation, SemiSupervisedTargets, labels_or_pseudo_labels
+from acl_tf.finetune.distillation import Distillation
+from acl_tf.finetune.pseudo_labelled import UNLABELLED, SemiSupervisedTargets, labels_or_pseudo_labels
 from acl_tf.losses.cross_entropy import cross_entropy
 from tests.finetune.tiny import (
     BATCH,

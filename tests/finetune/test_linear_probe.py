@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from acl_tf.finetune import METHODS
-from acl_tf.finetune.distillation import Distillation, SemiSupervisedTargets
+from acl_tf.finetune.distillation import Distillation
+from acl_tf.finetune.pseudo_labelled import SemiSupervisedTargets
 from acl_tf.finetune.uat import UATPlusPlus
 from acl_tf.model_folder import TrainedModel, published_model
 from acl_tf.models.branch import Branch

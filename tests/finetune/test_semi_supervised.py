@@ -15,7 +15,7 @@ from acl_tf.errors import UsageError
 from acl_tf.files import sha256
 from acl_tf.finetune import pseudo_labels
 from acl_tf.finetune import semi_supervised as module
-from acl_tf.finetune.distillation import UNLABELLED
+from acl_tf.finetune.pseudo_labelled import UNLABELLED
 from acl_tf.finetune.semi_supervised import semi_supervised, student_batches
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 from acl_tf.model_folder import verify

@@ -1,0 +1,36 @@
+"""What methods share that learn from labels and, where there is none, from a teacher's pseudo-labels."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from acl_tf.finetune.base import FineTuner
+from acl_tf.losses.cross_entropy import cross_entropy
+
+UNLABELLED = -1
+
+
+class SemiSupervisedTargets(NamedTuple):
+    """What is known of a batch of images.
+
+    Attributes:
+        labels: Integers, of shape `(batch,)`; `UNLABELLED` where there is none.
+        soft_logits: The teacher's, float32 of shape `(batch, classes)`.
+    """
+
+    labels: tf.Tensor
+    soft_logits: tf.Tensor
+
+
+class PseudoLabelled(FineTuner):
+    """Attacks the cross-entropy of the label, or of the teacher's most likely class where there is none."""
+
+    def perturb(self, images: tf.Tensor, targets: SemiSupervisedTargets, seed: tf.Tensor) -> tf.Tensor:
+        labels = labels_or_pseudo_labels(SemiSupervisedTargets(*targets))
+        return self.run_attack(images, lambda attacked: cross_entropy(self(attacked), labels), seed)
+
+
+def labels_or_pseudo_labels(targets: SemiSupervisedTargets) -> tf.Tensor:
+    """Returns the label of each image, or the teacher's most likely class where there is none."""
+    pseudo_labels = tf.argmax(targets.soft_logits, axis=-1, output_type=targets.labels.dtype)
+    return tf.where(targets.labels == UNLABELLED, pseudo_labels, targets.labels)
