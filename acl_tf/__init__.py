@@ -7,6 +7,8 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
 # Keras reads this once, at its first import; acl_tf trains on TensorFlow only.
@@ -15,11 +17,14 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 __version__ = "0.1.0"
 
 
-def load(path: str) -> "keras.Model":
-    """Loads the published model of a run folder, a model folder or a `.keras` file.
+def load(model: "str | Path", revision: str | None = None) -> "keras.Model":
+    """Loads a published model, from disk or from the Hugging Face Hub.
 
     Args:
-        path: A folder that `acl-tf` wrote, or a `.keras` file.
+        model: A run folder, a model folder, a `.keras` file, or `user/name` on the Hub. Every file is compared with the
+            manifest, and nothing is loaded but built-in layers and their weights.
+        revision: Of a model on the Hub: a branch, a tag or a commit; None: the newest. Which commit it was stands in
+            `config["origin"]`.
 
     Returns:
         A plain Keras model of built-in layers. It maps float32 images in [0, 1], of shape
@@ -28,7 +33,11 @@ def load(path: str) -> "keras.Model":
 
     Raises:
         ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.
+        HubError: If there is no such model on the Hub, or the Hub cannot be reached.
+        UnsafeModelError: If the model would run code.
+        UsageError: If a revision is given of what is on disk.
     """
+    from acl_tf.locate import of_revision
     from acl_tf.model_folder import load_model
 
-    return load_model(path)
+    return load_model(of_revision(str(model), revision))

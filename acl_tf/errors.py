@@ -25,6 +25,14 @@ class ModelFolderError(AclTfError):
     """A model folder that is missing, incomplete or changed since it was written."""
 
 
+class UnsafeModelError(ModelFolderError):
+    """A model that would run code, or read or write what is not its own."""
+
+
+class HubError(AclTfError):
+    """A repository of the Hugging Face Hub that cannot be reached, read or written."""
+
+
 class Interrupted(AclTfError):
     """The user, or the system, asked for an end; everything is kept.
 

@@ -1,6 +1,5 @@
 """The model folder: what a run leaves behind, and what a Hub repository holds."""
 
-import contextlib
 import json
 import os
 import shutil
@@ -13,20 +12,23 @@ import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
+import tensorflow as tf
 
 from acl_tf.errors import ModelFolderError
-from acl_tf.files import folder_atomically, locked, sha256, tidy, write_atomically
+from acl_tf.export.saved_model import export_saved_model
+from acl_tf.files import folder_atomically, locked, sha256, write_atomically
+from acl_tf.hub.card import card
+from acl_tf.locate import find_model_folder, read_config, read_records
+from acl_tf.manifest import verify, write_manifest
+from acl_tf.model_files import CARD, CONFIG, ENCODER_FILES, MODEL, PAIRED, SAVED_MODEL
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
 from acl_tf.models.heads import ProjectionHead, linear_classifier
 from acl_tf.models.paired_model import PairedModel, extract_branch
-from acl_tf.records import RECORDS, Record, add_records, read_file
+from acl_tf.records import RECORDS, Record, add_records
+from acl_tf.safety.keras_file import check_keras_file
+from acl_tf.safety.saved_model import check_saved_model
 from acl_tf.versions import versions
-
-CONFIG = "config.json"
-MODEL = "model.keras"
-PAIRED = "paired.safetensors"
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -59,13 +61,13 @@ def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Reco
         records: What is known of its accuracy; each gets the SHA-256 of the model.
     """
     with locked(path), folder_atomically(path) as folder:
-        published_model(trained).save(folder / MODEL)
+        model, config = published_model(trained), _config(trained)
+        model.save(folder / MODEL)
+        export_saved_model(model, folder / SAVED_MODEL, config["kind"])
         _save_weights(folder / PAIRED, trained)
-        (folder / CONFIG).write_text(json.dumps(_config(trained), indent=2) + "\n", encoding="utf-8")
-        if records:
-            digest = sha256(folder / MODEL)
-            add_records(folder / RECORDS, [{**record, "model_sha256": digest} for record in records])
-        write_manifest(folder)
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        digest = sha256(folder / MODEL)
+        _add(folder, [{**record, "model_sha256": digest} for record in records])
 
 
 def add_to_model_folder(folder: Path, records: Sequence[Record]) -> None:
@@ -83,8 +85,7 @@ def add_to_model_folder(folder: Path, records: Sequence[Record]) -> None:
     folder = folder.resolve()  # of a symbolic link, the target is what gets the records
     with locked(folder), folder_atomically(folder) as copy:
         shutil.copytree(folder, copy, copy_function=_link, dirs_exist_ok=True)
-        add_records(copy / RECORDS, records)
-        write_manifest(copy)
+        _add(copy, records)
 
 
 def published_model(trained: TrainedModel) -> keras.Model:
@@ -98,74 +99,44 @@ def published_model(trained: TrainedModel) -> keras.Model:
     return classifier
 
 
-def write_manifest(folder: Path) -> None:
-    """Writes `manifest.json`: SHA-256 and size of every other file."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != MANIFEST)
-    entries = {
-        file.relative_to(folder).as_posix(): {"sha256": sha256(file), "size": file.stat().st_size} for file in files
-    }
-    write_atomically(folder / MANIFEST, json.dumps({"files": entries}, indent=2) + "\n")
-
-
-def find_model_folder(path: str | Path) -> Path:
-    """Returns the model folder that a run folder or a model folder is or holds.
-
-    Raises:
-        ModelFolderError: If there is none.
-    """
-    folder = Path(path).expanduser()
-    for candidate in (folder, folder / "model"):
-        if not (candidate / MANIFEST).is_file():
-            with contextlib.suppress(OSError):
-                tidy(candidate)  # a process may be exchanging the folder for another, or was killed when it did
-        if (candidate / MANIFEST).is_file():
-            return candidate
-    if (folder / "checkpoints").is_dir():
-        raise ModelFolderError(
-            f"The run {folder} has no model yet: finish it by acl-tf pretrain --resume --output {folder}"
-        )
-    raise ModelFolderError(f"No model folder and no run. Received: {str(path)!r}")
-
-
-def verify(folder: Path) -> None:
-    """Compares every file with the manifest.
-
-    Raises:
-        ModelFolderError: If a file is missing, changed, or not in the manifest.
-    """
-    while True:
-        manifest = _manifest(folder)
-        try:
-            _compare(folder, manifest)
-            return
-        except (ModelFolderError, FileNotFoundError):
-            if _manifest(folder) == manifest:
-                raise
-            # Another process has added records meanwhile.
-
-
-def load_model(path: str | Path) -> keras.Model:
+def load_model(model: str | Path) -> keras.Model:
     """Loads the published model; see `acl_tf.load`."""
-    if Path(path).suffix == ".keras":
-        return _load_keras(Path(path))
-    folder = find_model_folder(path)
+    if Path(model).suffix == ".keras":
+        return _load_keras(Path(model))
+    folder = find_model_folder(model)
     verify(folder)
-    model = _load_keras(folder / MODEL)
-    model.config = read_config(folder)
-    model.records = read_file(folder / RECORDS) if (folder / RECORDS).exists() else []
-    return model
+    loaded = _load_keras(folder / MODEL)
+    loaded.config = read_config(folder)
+    loaded.records = read_records(folder)
+    return loaded
 
 
-def load_encoder(path: str | Path) -> Encoder:
+def load_saved_model(path: Path) -> Any:
+    """Loads a SavedModel, once every operation in it is known to only compute.
+
+    Args:
+        path: Of the folder with `saved_model.pb`.
+
+    Returns:
+        What `tf.saved_model.load` returns: `signatures`, and whatever functions it has.
+
+    Raises:
+        UnsafeModelError: If it would read or write files, run Python, or open connections.
+    """
+    check_saved_model(path)
+    return tf.saved_model.load(str(path))
+
+
+def load_encoder(model: str | Path) -> Encoder:
     """Loads the encoder with both branches, for further training.
 
     Args:
-        path: Of a run or model folder.
+        model: A run or model folder, or a model on the Hub.
 
     Raises:
         ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.
     """
-    folder = find_model_folder(path)
+    folder = find_model_folder(model, ENCODER_FILES)
     verify(folder)
     config = read_config(folder)
     encoder = Encoder(
@@ -181,9 +152,9 @@ def load_encoder(path: str | Path) -> Encoder:
     return encoder
 
 
-def load_projection_head(path: str | Path) -> ProjectionHead | None:
+def load_projection_head(model: str | Path) -> ProjectionHead | None:
     """Loads the projection head, or None where the folder has none; raises as `load_encoder`."""
-    folder = find_model_folder(path)
+    folder = find_model_folder(model, ENCODER_FILES)
     verify(folder)
     config = read_config(folder)
     if config["projection_head"] is None:
@@ -193,31 +164,13 @@ def load_projection_head(path: str | Path) -> ProjectionHead | None:
     return head
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Returns `config.json` of a model folder."""
-    return json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-
-
-def _manifest(folder: Path) -> bytes:
-    while True:
-        with contextlib.suppress(FileNotFoundError):  # the folder is just being exchanged, or will not be found again
-            return (find_model_folder(folder) / MANIFEST).read_bytes()
-
-
-def _compare(folder: Path, manifest: bytes) -> None:
-    try:
-        files = json.loads(manifest)["files"]
-        entries = {name: (entry["size"], entry["sha256"]) for name, entry in files.items()}
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ModelFolderError(f"{folder / MANIFEST} is damaged: {error}") from error
-    present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
-    for name in sorted(present ^ set(entries)):
-        state = "is missing" if name in entries else "is not in the manifest"
-        raise ModelFolderError(f"{folder / name} {state}; the folder is not as acl-tf wrote it.")
-    for name, (size, digest) in entries.items():
-        file = folder / name
-        if file.stat().st_size != size or sha256(file) != digest:
-            raise ModelFolderError(f"{file} has changed since it was written: its SHA-256 is not the manifest's.")
+def _add(folder: Path, records: Sequence[Record]) -> None:
+    """Adds records, and makes what depends on them anew: the card and the manifest."""
+    if records:
+        add_records(folder / RECORDS, records)
+    previous = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).exists() else ""
+    write_atomically(folder / CARD, card(read_config(folder), read_records(folder), previous=previous))
+    write_manifest(folder)
 
 
 def _link(source: str, target: str) -> None:
@@ -287,8 +240,9 @@ def _load_weights(path: Path, part: str, model: PairedModel) -> None:
 
 
 def _load_keras(path: Path) -> keras.Model:
+    check_keras_file(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelFolderError(f"{path} is not a Keras model of built-in layers: {reason}") from error

@@ -19,6 +19,11 @@ COMMANDS = Registry(
         "evaluate": "acl_tf.cli.evaluate:evaluate",
         "show": "acl_tf.cli.show:show",
         "report": "acl_tf.cli.report:report",
+        "inspect": "acl_tf.cli.inspect:inspect",
+        "export": "acl_tf.cli.export:export",
+        "client": "acl_tf.cli.client:client",
+        "push": "acl_tf.cli.push:push",
+        "pull": "acl_tf.cli.pull:pull",
         "import-pytorch": "acl_tf.cli.import_pytorch:import_pytorch",
     },
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from acl_tf.cli.settings import data_of_model, resolve, run_name, settings_of
+from acl_tf.cli.settings import data_of_model, pinned, resolve, run_name, settings_of
 from acl_tf.errors import UsageError
 from acl_tf.startup import start_tensorflow
 
@@ -53,8 +53,9 @@ KEYS = {
 def evaluate(model: str, output: str | None, resume: bool, json_file: str | None, **flags: Any) -> None:
     """Measure a classifier.
 
-    MODEL is a run folder, a model folder, or a .keras file that maps images in [0, 1] to logits. Its records are
-    printed, and added to the model folder; acl-tf show prints them again, acl-tf report makes a page of them.
+    MODEL is a run folder, a model folder, user/name[@revision] on the Hugging Face Hub, or a .keras file that maps
+    images in [0, 1] to logits. Its records are printed, and added to the model folder, unless that is in the Hub's
+    cache; acl-tf show prints them again, acl-tf report makes a page of them.
 
     TA is --attack none, RA is --attack pgd20: 20 steps of 2/255 on cross-entropy in the l∞ ball of 8/255, from one
     uniform random start. With several attacks, accuracy under the worst of them for each image is recorded too.
@@ -62,7 +63,8 @@ def evaluate(model: str, output: str | None, resume: bool, json_file: str | None
     from acl_tf.evaluate.config import EvaluateConfig
     from acl_tf.files import write_atomically
 
-    flags = {**flags, "attacks": flags["attacks"] or None}
+    model, surrogate = pinned(model), flags["surrogate"]
+    flags = {**flags, "attacks": flags["attacks"] or None, "surrogate": surrogate and pinned(surrogate)}
     config = resolve(EvaluateConfig, settings_of(KEYS, {"model": model, **flags}, ()), model_data=data_of_model(model))
     config.parsed_attacks()  # said before TensorFlow starts
     folder = Path(output) if output else default_output(model)

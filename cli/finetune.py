@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from acl_tf.cli.settings import data_of_model, number_or_text, resolve, run_name, settings_of
+from acl_tf.cli.settings import data_of_model, number_or_text, pinned, resolve, run_name, settings_of
 from acl_tf.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def finetune(
 ) -> None:
     """Train a classifier on an encoder.
 
-    MODEL is a run folder, a model folder, or random:ARCH for an encoder that was not pre-trained.
+    MODEL is a run folder, a model folder, user/name[@revision] on the Hugging Face Hub, or random:ARCH for an encoder
+    that was not pre-trained.
 
     \b
     Settings come from, the later winning over the earlier:
@@ -86,6 +87,7 @@ def configuration(
     """Returns the configuration and the run folder that a command line means."""
     from acl_tf.finetune.config import FinetuneConfig
 
+    flags = {**flags, "model": pinned(flags["model"])}
     above = settings_of(KEYS, {**flags, "labels": number_or_text(flags["labels"])}, pairs)
     started = Path(output) if output and resume else None
     config = resolve(FinetuneConfig, above, source, started, protocol, data_of_model(flags["model"]))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from acl_tf.cli.settings import data_of_model, number_or_text, resolve, run_name, settings_of
+from acl_tf.cli.settings import data_of_model, number_or_text, pinned, resolve, run_name, settings_of
 from acl_tf.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def configuration(
     """Returns the configuration and the run folder that a command line means."""
     from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 
+    flags = {**flags, "model": pinned(flags["model"])}
     above = settings_of(KEYS, {**flags, "labels": number_or_text(flags["labels"])}, pairs)
     started = Path(output) if output and resume else None
     config = resolve(SemiSupervisedConfig, above, source, started, model_data=data_of_model(flags["model"]))

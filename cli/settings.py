@@ -70,9 +70,35 @@ def number_or_text(value: str | None) -> Any:
     return None if value is None else assignments([f"value={value}"])["value"]
 
 
+def pinned(model: str) -> str:
+    """Returns a MODEL argument as a configuration records it: of a model on the Hub, with the full SHA of the commit.
+
+    Raises:
+        HubError: If there is none on the Hub, or it cannot be reached.
+    """
+    from acl_tf.hub.names import hub_name
+
+    name = hub_name(model)
+    if not name:
+        return model
+
+    from acl_tf.hub.pull import fetch
+    from acl_tf.model_files import MODEL_FILES
+
+    return str(fetch(name, MODEL_FILES).name)
+
+
 def data_of_model(model: str) -> dict[str, Any]:
-    """Returns data set and data folder that a run or model folder was trained on; nothing where it does not say."""
-    for file in (Path(model, "config.json"), Path(model, "model", "config.json")):
+    """Returns data set and data folder that a model was trained on; nothing where it does not say.
+
+    Args:
+        model: A MODEL argument.
+    """
+    from acl_tf.hub.names import hub_name
+    from acl_tf.locate import find_model_folder
+
+    folder = find_model_folder(model) if hub_name(model) else Path(model)
+    for file in (folder / "config.json", folder / "model" / "config.json"):
         if file.is_file():
             try:
                 data = json.loads(file.read_text(encoding="utf-8"))["recipe"]["data"]

@@ -13,7 +13,9 @@ from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import ModelFolderError, UsageError
 from acl_tf.evaluate.base import Classifier
 from acl_tf.files import sha256
-from acl_tf.model_folder import MODEL, find_model_folder, load_model
+from acl_tf.locate import find_model_folder
+from acl_tf.model_files import MODEL
+from acl_tf.model_folder import load_model
 
 logger = logging.getLogger(__name__)
 
@@ -72,13 +74,14 @@ class LoadedClassifier:
 
 
 def load_classifier(name: str) -> LoadedClassifier:
-    """Loads a classifier from a run folder, a model folder or a `.keras` file.
+    """Loads a classifier from a run folder, a model folder, a `.keras` file or the Hub.
 
     Raises:
         ModelFolderError: If it is missing, damaged, or no classifier of images.
+        HubError: If it is on the Hub, and that cannot be reached, or refuses.
     """
-    model = load_model(name)
     folder = None if Path(name).suffix == ".keras" else find_model_folder(name)
+    model = load_model(folder or name)
     config: dict[str, Any] = model.config if folder else {}
     if config.get("kind", "classifier") != "classifier":
         raise ModelFolderError(

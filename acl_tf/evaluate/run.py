@@ -25,6 +25,7 @@ from acl_tf.evaluate.unfinished import Unfinished
 from acl_tf.evaluate.worst_case import worst_case
 from acl_tf.model_folder import add_to_model_folder
 from acl_tf.records import RECORDS, Record, add_records
+from acl_tf.safety.paths import is_cache_snapshot
 from acl_tf.training.interruption import Interruption
 
 logger = logging.getLogger(__name__)
@@ -166,8 +167,8 @@ def load_corrupted(config: EvaluateConfig, model: LoadedClassifier, corruption: 
 
 
 def add_to_model(model: LoadedClassifier, records: Sequence[Record], output: Path) -> None:
-    """Adds the records to the model folder, where there is one that can be written to."""
-    if model.folder and records:
+    """Adds the records to the model folder, where there is one that can be written to; the Hub's cache is not."""
+    if model.folder and records and not is_cache_snapshot(model.folder):
         try:
             add_to_model_folder(model.folder, records)
         except OSError as error:

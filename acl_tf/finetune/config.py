@@ -50,7 +50,8 @@ class EncoderConfig(Section):
     """Where the encoder comes from.
 
     Attributes:
-        source: A run or model folder, or `random:ARCH` for one that was not pre-trained.
+        source: A run or model folder, a model on the Hub (`user/name@revision`), or `random:ARCH` for one that was
+            not pre-trained.
         branch: Whose batch normalisation to go on with; none: the one that `config.json` of the encoder names.
         width: Of a random encoder; none: 1.
     """

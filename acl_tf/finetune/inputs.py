@@ -11,7 +11,10 @@ from acl_tf.data.splits import default_validation_count, hold_out, labels_of
 from acl_tf.errors import ModelFolderError, UsageError
 from acl_tf.files import sha256
 from acl_tf.finetune.config import RANDOM, EncoderConfig, LabelledDataConfig
-from acl_tf.model_folder import MODEL, find_model_folder, load_encoder, read_config, verify
+from acl_tf.locate import find_model_folder, read_config
+from acl_tf.manifest import verify
+from acl_tf.model_files import ENCODER_FILES, MODEL
+from acl_tf.model_folder import load_encoder
 from acl_tf.models import BACKBONES
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
@@ -102,7 +105,7 @@ def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -
         BACKBONES[arch]  # an error that names the known ones, before anything is built
         encoder = Encoder(arch, width=config.width or 1.0, image_shape=image_shape)
         return StartingEncoder(encoder, Branch.ADVERSARIAL, None)
-    folder = find_model_folder(config.source)
+    folder = find_model_folder(config.source, ENCODER_FILES)
     verify(folder)
     about = read_config(folder)
     if about["kind"] != "encoder":

@@ -12,7 +12,8 @@ from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import labels_of
 from acl_tf.evaluate.record import record
 from acl_tf.files import sha256, write_atomically
-from acl_tf.model_folder import MODEL, load_model
+from acl_tf.model_files import MODEL
+from acl_tf.model_folder import load_model
 from acl_tf.records import Record
 
 BATCH_SIZE = 256

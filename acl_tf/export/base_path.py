@@ -1,0 +1,45 @@
+"""The base path of a model in TF Serving: a folder with a numbered SavedModel for each version."""
+
+from pathlib import Path
+
+from acl_tf.errors import UsageError
+from acl_tf.export.saved_model import export_saved_model, export_trainable_saved_model
+from acl_tf.export.served import Served
+from acl_tf.files import folder_atomically, locked
+
+
+def add_version(base_path: Path, version: int | None, served: Served, trainable: bool = False) -> Path:
+    """Writes `base_path/version/`; a server that watches the base path sees it whole or not at all.
+
+    Args:
+        base_path: Of the model; need not exist.
+        version: The number; None: one more than the newest that is there.
+        served: What to export.
+        trainable: Whether it can be fine-tuned where it is loaded.
+
+    Returns:
+        The path of the SavedModel.
+
+    Raises:
+        UsageError: If that version is there already, or if the base path is a file.
+    """
+    if base_path.is_file():
+        raise UsageError(f"The base path of a served model is a folder. Received: {str(base_path)!r}, a file")
+    write = export_trainable_saved_model if trainable else export_saved_model
+    with locked(base_path):
+        present = versions(base_path)
+        number = version or max(present, default=0) + 1
+        if number in present:
+            raise UsageError(
+                f"{base_path} has this version already, and a server may be serving it; choose another, or none for "
+                f"{max(present) + 1}. Received: --version {number}"
+            )
+        with folder_atomically(base_path / str(number)) as folder:
+            write(served.model, folder, served.kind)
+    return base_path / str(number)
+
+
+def versions(base_path: Path) -> set[int]:
+    """Returns the numbers of the versions in a base path."""
+    folders = base_path.iterdir() if base_path.is_dir() else ()
+    return {int(folder.name) for folder in folders if folder.name.isdecimal()}

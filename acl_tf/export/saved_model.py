@@ -1,0 +1,152 @@
+"""A Keras model as a SavedModel: the signatures that TF Serving serves, and the function that others fine-tune."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from acl_tf.errors import UsageError
+from acl_tf.export.warm_up import write_warm_up_requests
+
+# What a signature returns of what the Keras model computes.
+OUTPUTS: dict[str, Callable[[tf.Tensor], dict[str, tf.Tensor]]] = {
+    "encoder": lambda features: {"features": features},
+    "classifier": lambda logits: {"logits": logits, "probabilities": tf.nn.softmax(logits)},
+}
+
+
+def export_saved_model(model: keras.Model, path: Path, kind: str) -> None:
+    """Writes a SavedModel for inference, with warm-up requests for TF Serving.
+
+    Args:
+        model: A plain Keras model of float32 images in [0, 1], of shape `(batch, height, width, channels)`.
+        path: Of the folder that becomes the SavedModel; whoever needs it whole or absent gives a temporary one.
+        kind: `"encoder"`: the signatures return `features`; `"classifier"`: `logits` and `probabilities`.
+
+    Raises:
+        UsageError: If the model does not take images of one size.
+    """
+    _save(_root(model), model, path, kind)
+
+
+def export_trainable_saved_model(model: keras.Model, path: Path, kind: str) -> None:
+    """Writes a SavedModel that serves as that of `export_saved_model` does, and can be fine-tuned where it is loaded.
+
+    The loaded object follows TensorFlow Hub's interface of reusable SavedModels: `loaded(images, training=True)`
+    returns features or logits and moves the statistics of batch normalisation, `loaded.trainable_variables` is what an
+    optimiser updates. None of it is a signature, so no client of a server reaches it.
+
+    Args:
+        model: As for `export_saved_model`.
+        path: As for `export_saved_model`.
+        kind: As for `export_saved_model`.
+
+    Raises:
+        UsageError: If the model does not take images of one size.
+
+    Reference: https://www.tensorflow.org/hub/reusable_saved_models
+    """
+    root = _root(model)
+    root.trainable_variables = [variable.value for variable in model.trainable_variables]
+    root.regularization_losses = []
+    root.__call__ = tf.function(lambda images, training=False: model(images, training=training))
+    for training in (False, True):
+        root.__call__.get_concrete_function(
+            tf.TensorSpec((None, *image_shape(model)), tf.float32, "images"), training=training
+        )
+    _save(root, model, path, kind)
+
+
+def signatures(model: keras.Model, kind: str) -> "dict[str, tf.types.experimental.ConcreteFunction]":
+    """Makes the functions of a server: `serving_default` (float32 images), `uint8`, and `image_bytes` (JPEG or PNG).
+
+    All take any batch. Where images have another size or number of axes, the graph says so.
+
+    Args:
+        model: As for `export_saved_model`.
+        kind: As for `export_saved_model`.
+    """
+    shape = image_shape(model)
+
+    def serving_default(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return OUTPUTS[kind](model(checked(images, shape), training=False))
+
+    def of_files(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return of_floats(in_unit_range(decoded(image_bytes, shape)))
+
+    of_floats = tf.function(serving_default).get_concrete_function(tf.TensorSpec((None, *shape), tf.float32, "images"))
+    return {
+        "serving_default": of_floats,
+        "uint8": tf.function(lambda images: of_floats(in_unit_range(images))).get_concrete_function(
+            tf.TensorSpec((None, *shape), tf.uint8, "images")
+        ),
+        "image_bytes": tf.function(of_files).get_concrete_function(tf.TensorSpec((None,), tf.string, "image_bytes")),
+    }
+
+
+def checked(images: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    """Returns images unchanged if each has that shape; else the graph fails, with a message, when it runs.
+
+    A server feeds whatever a client sends, and a network that averages over the image computes something of any size.
+
+    Args:
+        images: Of what may be any shape.
+        shape: Height, width and channels.
+    """
+    # Hides the declared shape: the graph is optimised under the assumption that it is the fed one.
+    fed = tf.raw_ops.PlaceholderWithDefault(input=images, shape=tf.TensorShape(None))
+    received = tf.shape(fed)
+    padded = tf.concat([received, tf.zeros([4], tf.int32)], 0)  # so that any number of axes can be compared
+    fits = (tf.size(received) == 4) & tf.reduce_all(padded[1:4] == shape)
+    message = f"Images must have the shape (batch, {', '.join(map(str, shape))}). Received:"
+    with tf.control_dependencies([tf.raw_ops.Assert(condition=fits, data=[message, received], summarize=8)]):
+        return tf.ensure_shape(fed, (None, *shape))
+
+
+def decoded(image_bytes: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    """Decodes JPEG and PNG files, and resizes them as training data are (antialiased bicubic).
+
+    Args:
+        image_bytes: Files, of shape `(batch,)`.
+        shape: Height, width and channels to return.
+
+    Returns:
+        uint8 images, of shape `(batch, height, width, channels)`.
+    """
+
+    def decode(file: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(file, channels=shape[-1], expand_animations=False)
+        resized = tf.image.resize(image, shape[:2], tf.image.ResizeMethod.BICUBIC, antialias=True)
+        return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8), shape)
+
+    return tf.map_fn(decode, image_bytes, fn_output_signature=tf.uint8)
+
+
+def in_unit_range(images: tf.Tensor) -> tf.Tensor:
+    """Returns uint8 images as float32 in [0, 1]."""
+    return tf.cast(images, tf.float32) / 255
+
+
+def image_shape(model: keras.Model) -> tuple[int, int, int]:
+    """Returns height, width and channels of the images that a model takes.
+
+    Raises:
+        UsageError: If it takes something else, or images of any size.
+    """
+    shape = model.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+        raise UsageError(f"A served model takes images of one size, (batch, height, width, 3). Received: {shape}")
+    return shape[1:]
+
+
+def _root(model: keras.Model) -> "tf.__internal__.tracking.AutoTrackable":
+    """Returns what a SavedModel is saved from: it holds the variables that can be reached from there, no layers."""
+    root = tf.__internal__.tracking.AutoTrackable()
+    root.variables = [variable.value for variable in model.variables]
+    return root
+
+
+def _save(root: "tf.__internal__.tracking.AutoTrackable", model: keras.Model, path: Path, kind: str) -> None:
+    tf.saved_model.save(root, str(path), signatures=signatures(model, kind))
+    write_warm_up_requests(path, image_shape(model))

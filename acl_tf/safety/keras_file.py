@@ -1,0 +1,144 @@
+"""What a `.keras` file would make Keras do, read before Keras opens it."""
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from acl_tf.errors import UnsafeModelError
+from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES, check_size
+
+CONFIG = "config.json"
+WEIGHTS = "model.weights.h5"
+MEMBERS = {CONFIG, "metadata.json", WEIGHTS}
+
+# Where Keras' own layers, and what they are made of, are looked up.
+MODULES = {
+    "keras",
+    "keras.activations",
+    "keras.constraints",
+    "keras.initializers",
+    "keras.layers",
+    "keras.regularizers",
+    "keras.src.models.functional",
+    "keras.src.models.sequential",
+}
+# Layers of Keras' own that run code from the file, or read other files.
+FORBIDDEN = {
+    "FlaxLayer",
+    "IntegerLookup",
+    "JaxLayer",
+    "Lambda",
+    "StringLookup",
+    "TFSMLayer",
+    "TextVectorization",
+    "TorchModuleWrapper",
+}
+# Values, not classes.
+PLAIN = {"__bytes__", "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__"}
+
+
+def check_keras_file(path: Path) -> None:
+    """Checks that a `.keras` file holds built-in layers and weights, and nothing that runs or reads anything else.
+
+    Keras' safe mode refuses Python code; this refuses what else a class name can reach: registered classes of this
+    process, layers that read files or load SavedModels, HDF5 links to other files.
+
+    Args:
+        path: Of the file.
+
+    Raises:
+        UnsafeModelError: At the first thing that Keras would not have written of a model of built-in layers.
+    """
+    check_size(path)
+    for module, name in sorted(classes_of(path), key=str):
+        if name in FORBIDDEN:
+            raise UnsafeModelError(
+                f"{path} holds a layer that runs code or reads files; it was not loaded. Received: {name}"
+            )
+        if module not in MODULES:
+            raise UnsafeModelError(
+                f"{path} is not a Keras model of built-in layers; it was not loaded. Received: {module}.{name}"
+            )
+    with _opened(path) as archive, archive.open(WEIGHTS) as weights:
+        _check_weights(path, weights)
+
+
+def classes_of(path: Path) -> set[tuple[str, str]]:
+    """Returns module and name of every class that a `.keras` file names.
+
+    A class under a registered name of its own has that as its module: whatever process opens the file may know it.
+
+    Args:
+        path: Of the file.
+
+    Raises:
+        UnsafeModelError: If it is no `.keras` file.
+    """
+    with _opened(path) as archive:
+        try:
+            config = json.loads(archive.read(CONFIG))
+        except ValueError as error:
+            raise UnsafeModelError(f"{path} is damaged: its {CONFIG} is no JSON ({error}).") from error
+    if not isinstance(config, dict):
+        raise UnsafeModelError(f"{path} is damaged: its {CONFIG} describes no model.")
+    # Models are loaded without it.
+    config.pop("compile_config", None)
+    named = [entry for entry in _objects(config) if entry["class_name"] not in PLAIN]
+    return {(_module(entry), str(entry["class_name"])) for entry in named}
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UnsafeModelError(f"{path} is not a .keras file: {error}") from error
+    members = archive.infolist()
+    names = [member.filename for member in members]
+    odd = [name for name in names if name not in MEMBERS or names.count(name) > 1] or sorted(MEMBERS - set(names))
+    if odd:
+        raise UnsafeModelError(f"{path} has other contents than a .keras file of built-in layers. Received: {odd[0]!r}")
+    for member in members:
+        if member.file_size > (MAX_BYTES if member.filename == WEIGHTS else MAX_TEXT_BYTES):
+            raise UnsafeModelError(f"{path} unpacks to more than a model holds. Received: {member.filename!r}")
+    return archive
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Yields every JSON object that Keras would make an object of."""
+    if isinstance(value, dict):
+        if "class_name" in value:
+            yield value
+        for part in value.values():
+            yield from _objects(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _objects(part)
+
+
+def _module(entry: dict[str, Any]) -> str:
+    registered = entry.get("registered_name")
+    return str(entry.get("module") if registered in (None, entry["class_name"]) else registered)
+
+
+def _check_weights(path: Path, weights: Any) -> None:
+    """Checks that an HDF5 file is whole, and holds everything itself."""
+
+    def check(group: h5py.Group) -> None:
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise UnsafeModelError(f"{path} has weights that are a link elsewhere. Received: {group.name}/{name}")
+            entry = group[name]
+            if isinstance(entry, h5py.Group):
+                check(entry)
+            elif entry.external or entry.is_virtual:
+                raise UnsafeModelError(f"{path} has weights that lie in another file. Received: {entry.name}")
+
+    try:
+        with h5py.File(weights, "r") as file:
+            check(file)
+    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile) as error:
+        raise UnsafeModelError(f"{path} is damaged: its {WEIGHTS} cannot be read ({error}).") from error

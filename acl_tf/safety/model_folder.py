@@ -1,0 +1,26 @@
+"""Whether anything in a model folder would run code."""
+
+from pathlib import Path
+
+from acl_tf.model_files import MODEL
+from acl_tf.safety.keras_file import check_keras_file
+from acl_tf.safety.saved_model import check_saved_model
+
+
+def check_model(folder: Path) -> None:
+    """Checks the Keras model of a model folder.
+
+    Raises:
+        UnsafeModelError: If it holds other than built-in layers that only compute.
+    """
+    check_keras_file(folder / MODEL)
+
+
+def check_saved_models(folder: Path) -> None:
+    """Checks every SavedModel in a model folder, wherever it lies.
+
+    Raises:
+        UnsafeModelError: If one holds operations that do other than compute.
+    """
+    for saved_model in sorted({file.parent for file in folder.rglob("saved_model.*")}):
+        check_saved_model(saved_model)

@@ -1,0 +1,85 @@
+"""Names and sizes of files that somebody else chose."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from acl_tf.errors import UnsafeModelError
+
+# The largest backbone, a WRN-34-10, has 46 million weights: 185 MB. JSON files are kept in memory whole.
+MAX_BYTES = 4 * 2**30
+MAX_TEXT_BYTES = 64 * 2**20
+# What acl-tf and Keras and TensorFlow name files like; nothing that a shell or a glob pattern reads otherwise.
+PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+def check_names(names: Iterable[str], origin: object) -> None:
+    """Checks that each name is that of a file below the folder that it stands in.
+
+    Args:
+        names: Relative paths, as a manifest or a repository gives them.
+        origin: Whose they are, as messages call it.
+
+    Raises:
+        UnsafeModelError: At the first that is absolute, leads outside, or has other than plain characters.
+    """
+    for name in names:
+        if name.startswith(("/", "\\", "~")) or re.match(r"[A-Za-z]:", name):
+            raise UnsafeModelError(f"{origin} names an absolute path; nothing of it was read. Received: {name!r}")
+        parts = name.split("/")
+        if ".." in parts:
+            raise UnsafeModelError(f"{origin} names a path outside of it; nothing of it was read. Received: {name!r}")
+        if not all(part != "." and PLAIN_NAME.fullmatch(part) for part in parts):
+            raise UnsafeModelError(
+                f"{origin} names a file by other than letters, digits, '.', '_', '-' and '/'. Received: {name!r}"
+            )
+
+
+def check_files(folder: Path) -> None:
+    """Checks that a folder holds plain files of a plausible size only.
+
+    The links of a Hub cache, from a snapshot to the blobs beside it, are let through.
+
+    Args:
+        folder: Which is walked, but not followed out of.
+
+    Raises:
+        UnsafeModelError: At the first symbolic link, device or socket, or file too large for a model.
+    """
+    for file in sorted(folder.rglob("*")):
+        if file.is_symlink() and not is_cache_link(file, folder):
+            raise UnsafeModelError(
+                f"{folder} holds a symbolic link; copy the file instead. Received: {_relative(file, folder)!r}"
+            )
+        if not (file.is_file() or file.is_dir()):
+            raise UnsafeModelError(f"{folder} holds what is no file. Received: {_relative(file, folder)!r}")
+        if file.is_file():
+            check_size(file)
+
+
+def check_size(file: Path, limit: int = MAX_BYTES) -> None:
+    """Checks that a file is not larger than what is read of its kind; it is not opened.
+
+    Raises:
+        UnsafeModelError: If it is.
+    """
+    size = file.stat().st_size
+    if size > limit:
+        raise UnsafeModelError(
+            f"{file} is too large for what it is called; it was not read. "
+            f"Received: {size / 2**30:.1f} GiB, where {limit / 2**30:.2g} GiB are the most"
+        )
+
+
+def is_cache_snapshot(folder: Path) -> bool:
+    """Tells whether a folder is a snapshot in a cache of the Hub: `models--user--name/snapshots/<sha>`."""
+    return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
+
+
+def is_cache_link(file: Path, folder: Path) -> bool:
+    """Tells whether a link leads from a snapshot in a cache of the Hub to the blobs of the same repository."""
+    return is_cache_snapshot(folder) and file.resolve().parent == (folder.parent.parent / "blobs").resolve()
+
+
+def _relative(file: Path, folder: Path) -> str:
+    return PurePosixPath(file.relative_to(folder)).as_posix()

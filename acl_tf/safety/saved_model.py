@@ -1,0 +1,207 @@
+"""What a SavedModel would do, read from its graph before TensorFlow loads it."""
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from acl_tf.errors import UnsafeModelError
+from acl_tf.safety.operations import ALLOWED, RESTORING, SAVING
+from acl_tf.safety.paths import check_names, check_size
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework import attr_value_pb2, graph_pb2, node_def_pb2
+    from tensorflow.core.protobuf import meta_graph_pb2
+
+FILE = "saved_model.pb"
+MAX_GRAPH_BYTES = 512 * 2**20
+# Signatures that TensorFlow runs by itself.
+INTERNAL = "__saved_model_"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a SavedModel is made of.
+
+    Attributes:
+        signatures: `name → (inputs, outputs)`, each `name → "dtype shape"`.
+        operations: How often each occurs, functions and the bodies of loops included.
+        findings: What speaks against loading it; empty where nothing does.
+    """
+
+    signatures: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]
+    operations: Counter[str]
+    findings: tuple[str, ...]
+
+
+def check_saved_model(folder: Path) -> None:
+    """Checks that a SavedModel consists of operations that only compute.
+
+    Args:
+        folder: The one that holds `saved_model.pb`. Nothing of it is loaded.
+
+    Raises:
+        UnsafeModelError: If it cannot be read, or holds anything else.
+    """
+    findings = contents(folder).findings
+    if findings:
+        more = f" (and {len(findings) - 1} more; acl-tf inspect lists them)" if len(findings) > 1 else ""
+        raise UnsafeModelError(f"{folder} is not safe to load: {findings[0]}{more}.")
+
+
+def contents(folder: Path) -> Contents:
+    """Reads what a SavedModel is made of.
+
+    Args:
+        folder: The one that holds `saved_model.pb`. Nothing of it is loaded.
+
+    Raises:
+        UnsafeModelError: If it cannot be read.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    file = folder / FILE
+    others = sorted(other.name for other in folder.glob("saved_model.*") if other != file)
+    if others:
+        # TensorFlow would load a saved_model.cpb in its stead.
+        raise UnsafeModelError(f"{folder} holds a SavedModel in a form that is not read. Received: {others[0]!r}")
+    if not file.is_file():
+        raise UnsafeModelError(f"{folder} holds no {FILE}, so it is no SavedModel.")
+    check_size(file, MAX_GRAPH_BYTES)
+    saved_model = saved_model_pb2.SavedModel()
+    try:
+        saved_model.ParseFromString(file.read_bytes())
+    except DecodeError as error:
+        raise UnsafeModelError(f"{file} is damaged: it is no SavedModel.") from error
+    if not saved_model.meta_graphs:
+        raise UnsafeModelError(f"{file} is damaged: it holds no graph.")
+    graphs = [_MetaGraph(graph) for graph in saved_model.meta_graphs]
+    for graph in graphs:
+        check_names((asset.filename for asset in graph.meta_graph.asset_file_def), file)
+    return Contents(
+        signatures={name: signature for graph in graphs for name, signature in graph.signatures()},
+        operations=Counter(node.op for graph in graphs for _, node in graph.nodes()),
+        findings=tuple(dict.fromkeys(finding for graph in graphs for finding in graph.findings())),
+    )
+
+
+class _MetaGraph:
+    """A graph, its library of functions, and who calls whom."""
+
+    def __init__(self, meta_graph: "meta_graph_pb2.MetaGraphDef") -> None:
+        self.meta_graph = meta_graph
+        self.graph: graph_pb2.GraphDef = meta_graph.graph_def
+        self.functions = {function.signature.name: function for function in self.graph.library.function}
+        self.top = {node.name: node for node in self.graph.node}
+
+    def signatures(self) -> Iterator[tuple[str, tuple[dict[str, str], dict[str, str]]]]:
+        for name, signature in sorted(self.meta_graph.signature_def.items()):
+            if not name.startswith(INTERNAL):
+                yield name, (_tensors(signature.inputs), _tensors(signature.outputs))
+
+    def nodes(self) -> Iterator[tuple[str, "node_def_pb2.NodeDef"]]:
+        """Yields all nodes, each with the name of its function; empty: the graph itself."""
+        for node in self.graph.node:
+            yield "", node
+        for function in self.graph.library.function:
+            for node in function.node_def:
+                yield function.signature.name, node
+
+    def findings(self) -> Iterator[str]:
+        """Yields what is not allowed, and where it stands."""
+        if len(self.functions) != len(self.graph.library.function) or len(self.top) != len(self.graph.node):
+            yield "two functions, or two nodes, have one name"
+        for name in self.functions:
+            if not name.startswith("__") and not name[:1].islower():
+                yield f"the function {name} is called like an operation"
+        saver, restorer = self._saver_nodes()
+        for name, signature in self.meta_graph.signature_def.items():
+            ends = [tensor.name for tensor in (*signature.inputs.values(), *signature.outputs.values())]
+            for node in self._ancestors(ends) & {saver, restorer}:
+                yield f"the signature {name} runs {node}, which writes or reads checkpoints"
+        public = self._reached_from(node for name, node in self.top.items() if name not in (saver, restorer))
+        public |= self._closure(_functions_of_objects(self.meta_graph))
+        restoring = self._reached_from(node for name, node in self.top.items() if name == restorer) - public
+        saving = self._reached_from(node for name, node in self.top.items() if name == saver) - public - restoring
+        for function, node in self.nodes():
+            checkpoint = RESTORING if function in restoring else SAVING if function in saving else frozenset()
+            if node.op not in ALLOWED | checkpoint and node.op not in self.functions:
+                yield f"the operation {node.op} in {f'the function {function}' if function else 'the graph'}"
+
+    def _saver_nodes(self) -> tuple[str, str]:
+        """Returns the nodes that write and that read the checkpoint of the variables."""
+        saver = self.meta_graph.saver_def
+        return _node_name(saver.save_tensor_name), _node_name(saver.restore_op_name)
+
+    def _ancestors(self, tensors: Iterable[str]) -> set[str]:
+        """Returns the names of all nodes of the graph that run when these tensors are asked for."""
+        found: set[str] = set()
+        waiting = [_node_name(tensor) for tensor in tensors]
+        while waiting:
+            name = waiting.pop()
+            if name in self.top and name not in found:
+                found.add(name)
+                waiting += [_node_name(tensor) for tensor in self.top[name].input]
+        return found
+
+    def _reached_from(self, nodes: Iterable["node_def_pb2.NodeDef"]) -> set[str]:
+        return self._closure(name for node in nodes for name in self._called(node))
+
+    def _closure(self, names: Iterable[str]) -> set[str]:
+        """Returns these functions and all that they call."""
+        found: set[str] = set()
+        waiting = list(names)
+        while waiting:
+            name = waiting.pop()
+            if name in self.functions and name not in found:
+                found.add(name)
+                for node in self.functions[name].node_def:
+                    waiting += self._called(node)
+                waiting += self._gradients.get(name, [])
+        return found
+
+    @functools.cached_property
+    def _gradients(self) -> dict[str, list[str]]:
+        return {gradient.function_name: [gradient.gradient_func] for gradient in self.graph.library.gradient}
+
+    def _called(self, node: "node_def_pb2.NodeDef") -> list[str]:
+        """Returns the functions that a node calls: by its operation, or by any of its attributes."""
+        named = [node.op] if node.op in self.functions else []
+        return named + [name for value in node.attr.values() for name in _functions_in(value)]
+
+
+def _functions_in(value: "attr_value_pb2.AttrValue") -> Iterator[str]:
+    for function in ([value.func] if value.HasField("func") else []) + list(value.list.func):
+        yield function.name
+        for nested in function.attr.values():
+            yield from _functions_in(nested)
+
+
+def _functions_of_objects(meta_graph: "meta_graph_pb2.MetaGraphDef") -> Iterator[str]:
+    """Yields the functions that can be called on the loaded object."""
+    for node in meta_graph.object_graph_def.nodes:
+        yield from node.function.concrete_functions
+        if node.bare_concrete_function.concrete_function_name:
+            yield node.bare_concrete_function.concrete_function_name
+    yield from meta_graph.object_graph_def.concrete_functions
+
+
+def _node_name(tensor: str) -> str:
+    return tensor.removeprefix("^").split(":")[0]
+
+
+def _tensors(infos: Mapping[str, Any]) -> dict[str, str]:
+    from tensorflow import dtypes
+
+    def described(info: Any) -> str:
+        return f"{dtypes.as_dtype(info.dtype).name} {_shape(info.tensor_shape)}"
+
+    return {name: described(info) for name, info in sorted(infos.items())}
+
+
+def _shape(shape: Any) -> str:
+    sizes = ["?" if dim.size < 0 else str(dim.size) for dim in shape.dim]
+    return "of any shape" if shape.unknown_rank else f"({', '.join(sizes)})"

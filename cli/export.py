@@ -1,0 +1,59 @@
+"""`acl-tf export`."""
+
+from pathlib import Path
+
+import click
+
+from acl_tf.cli.settings import run_name
+from acl_tf.startup import start_tensorflow
+
+
+@click.command(short_help="Write a SavedModel for TF Serving.")
+@click.argument("model", metavar="MODEL")
+@click.argument("directory", metavar="DIR")
+@click.option("--version", type=click.IntRange(min=1), help="[default: one more than the newest in DIR]")
+@click.option("--fold-bn", is_flag=True, help="Fold batch normalisation into the convolutions: faster, same outputs.")
+@click.option("--trainable", is_flag=True, help="Can be fine-tuned where it is loaded, by no client of a server.")
+@click.option("--serving-kit", is_flag=True, help="Also write configurations and client examples for TF Serving.")
+@click.option("--name", metavar="NAME", help="Of the model in the serving kit.  [default: that of DIR]")
+def export(
+    model: str,
+    directory: str,
+    version: int | None,
+    fold_bn: bool,
+    trainable: bool,
+    serving_kit: bool,
+    name: str | None,
+) -> None:
+    """Write a SavedModel for TF Serving.
+
+    MODEL is a run folder, a model folder, user/name[@revision] on the Hugging Face Hub, or a .keras file. DIR becomes
+    the base path of a served model: DIR/VERSION/saved_model.pb.
+
+    \b
+    Signatures, each for any number of images:
+      serving_default   images: float32 in [0, 1]
+      uint8             images: uint8
+      image_bytes       image_bytes: JPEG or PNG files, resized
+    An encoder returns features, a classifier logits and probabilities.
+
+    The path of the SavedModel is printed.
+    """
+    from acl_tf.errors import UsageError
+
+    if fold_bn and trainable:
+        raise UsageError("A trainable SavedModel keeps its batch normalisation. Received: --fold-bn --trainable")
+    base_path = Path(directory)
+
+    start_tensorflow()
+
+    from acl_tf.export.base_path import add_version
+    from acl_tf.export.served import load_for_serving
+
+    served = load_for_serving(model)
+    saved_model = add_version(base_path, version, served.folded() if fold_bn else served, trainable)
+    if serving_kit:
+        from acl_tf.export.serving_kit import write_serving_kit
+
+        write_serving_kit(base_path, name or run_name(directory), served.kind, served.image_shape, served.classes)
+    click.echo(saved_model)

@@ -1,0 +1,66 @@
+"""Models on the Hub by name: `user/name`, `user/name@revision`."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from acl_tf.errors import UsageError
+
+_PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
+_NAME = re.compile(rf"(?P<repo_id>{_PART}/{_PART})(@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/-]*))?")
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A model on the Hub.
+
+    Attributes:
+        repo_id: `user/name`.
+        revision: A branch, a tag or a commit; None: the newest.
+    """
+
+    repo_id: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.repo_id}@{self.revision}" if self.revision else self.repo_id
+
+
+def hub_name(model: str) -> HubName | None:
+    """Returns the model on the Hub that a MODEL argument names, or None where it names something on disk.
+
+    What is there, or would be in a folder that is there, is on disk.
+
+    Args:
+        model: As the user gave it.
+    """
+    match = _NAME.fullmatch(model)
+    on_disk = Path(model).exists() or Path(model.split("/")[0]).is_dir() or model.endswith(".keras")
+    return HubName(match["repo_id"], match["revision"]) if match and not on_disk else None
+
+
+def given_name(text: str) -> HubName:
+    """Returns the model on the Hub that is called so, whatever is on disk.
+
+    Raises:
+        UsageError: If it is no `user/name[@revision]`.
+    """
+    match = _NAME.fullmatch(text)
+    if not match:
+        raise UsageError(f"A model on the Hub is user/name or user/name@revision. Received: {text!r}")
+    return HubName(match["repo_id"], match["revision"])
+
+
+def repository_id(name: str) -> str:
+    """Returns `user/name` of where a model is to be published.
+
+    Raises:
+        UsageError: If it is called otherwise, or names a revision.
+    """
+    match = _NAME.fullmatch(name)
+    if not match or match["revision"] or ".." in name or "--" in name or name.endswith((".git", ".", "-")):
+        raise UsageError(
+            "A model is published as user/name, of letters, digits, '-', '_' and '.'; "
+            f"--tag gives the version. Received: {name!r}"
+        )
+    return name

@@ -1,0 +1,30 @@
+"""Which commit on the Hub a model folder is of."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from acl_tf.hub.names import HubName
+from acl_tf.model_files import ORIGIN
+from acl_tf.safety.paths import is_cache_snapshot
+
+
+def origin_of(folder: Path) -> dict[str, Any] | None:
+    """Returns `repo_id` and `revision` (the full SHA), and what `origin.json` says besides; None: not from the Hub.
+
+    Args:
+        folder: A model folder that `acl-tf pull` wrote, a snapshot in the cache, or any other.
+
+    Raises:
+        ValueError: If `origin.json` is no JSON.
+    """
+    if is_cache_snapshot(folder):
+        return described(HubName(folder.parent.parent.name.removeprefix("models--").replace("--", "/"), folder.name))
+    if (folder / ORIGIN).is_file():
+        return json.loads((folder / ORIGIN).read_text(encoding="utf-8"))
+    return None
+
+
+def described(name: HubName) -> dict[str, Any]:
+    """Returns a model's name as JSON has it."""
+    return {"repo_id": name.repo_id, "revision": name.revision}

@@ -1,0 +1,159 @@
+"""From the Hub to the cache or a folder: the files of one commit, each checked against the manifest."""
+
+import datetime
+import json
+import logging
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from acl_tf import __version__
+from acl_tf.errors import HubError, UnsafeModelError, UsageError
+from acl_tf.files import folder_atomically, locked, sha256
+from acl_tf.hub.failures import explained
+from acl_tf.hub.names import HubName
+from acl_tf.hub.origin import described
+from acl_tf.manifest import MANIFEST, Entry, read_manifest, verify, write_manifest
+from acl_tf.model_files import ORIGIN
+from acl_tf.safety.model_folder import check_model, check_saved_models
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import ModelInfo
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Files of one commit, in the cache.
+
+    Attributes:
+        name: Of the model; its revision is the full SHA of the commit.
+        folder: Is not written to.
+    """
+
+    name: HubName
+    folder: Path
+
+
+def pull(name: HubName, destination: Path, trust: bool = False) -> Snapshot:
+    """Downloads a model into a folder of its own.
+
+    Args:
+        name: Of the model.
+        destination: The folder, which must not be there, or be empty. It holds plain files, and `origin.json`: which
+            commit they are of.
+        trust: Whether a SavedModel may hold operations that are not known to be harmless; `origin.json` says which.
+
+    Raises:
+        HubError: If the Hub cannot be reached, or refuses.
+        ModelFolderError: If a file is not the manifest's.
+        UnsafeModelError: If the model would do more than compute.
+        UsageError: If the folder is taken.
+    """
+    if destination.is_file() or (destination.is_dir() and any(destination.iterdir())):
+        raise UsageError(f"The folder holds something already; choose another. Received: {str(destination)!r}")
+    snapshot = fetch(name)
+    findings = _trusted(snapshot.folder) if trust else check(snapshot.folder)
+    origin = {
+        **described(snapshot.name),
+        "requested": name.revision,
+        "manifest_sha256": sha256(snapshot.folder / MANIFEST),
+        "trusted": findings,
+        "acl_tf": __version__,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+    with locked(destination), folder_atomically(destination) as folder:
+        for file in [MANIFEST, *read_manifest(snapshot.folder / MANIFEST)]:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(snapshot.folder / file, folder / file)
+        (folder / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+        write_manifest(folder)
+    return snapshot
+
+
+def fetch(name: HubName, files: Collection[str] | None = None) -> Snapshot:
+    """Downloads files of one commit into the cache, where they are not there yet, and compares all with the manifest.
+
+    The Hub is asked each time, so that a token that is wrong or no longer valid is an error even where the cache has
+    everything; only with `HF_HUB_OFFLINE=1` is it not.
+
+    Args:
+        name: Of the model.
+        files: Which ones; those that the model does not have are left out. None: all that the manifest names.
+
+    Raises:
+        HubError: If the Hub cannot be reached, or refuses, or if what it has is not what the manifest says.
+        ModelFolderError: If a file in the cache is not the manifest's.
+    """
+    import huggingface_hub as hf
+
+    with explained(name):
+        if hf.constants.HF_HUB_OFFLINE:
+            pinned, info = _cached(name), None
+        else:
+            info = hf.HfApi().model_info(name.repo_id, revision=name.revision, files_metadata=True)
+            pinned = HubName(name.repo_id, info.sha)
+            if name.revision != info.sha:
+                # Notes in the cache which commit the branch or tag is, for when there is no network.
+                hf.hf_hub_download(name.repo_id, MANIFEST, revision=name.revision)
+        manifest = Path(hf.hf_hub_download(name.repo_id, MANIFEST, revision=pinned.revision))
+        entries = read_manifest(manifest)
+        wanted = [file for file in entries if files is None or file in files]
+        if info:
+            _compare_listed(info, {file: entries[file] for file in wanted}, name)
+        folder = hf.snapshot_download(name.repo_id, revision=pinned.revision, allow_patterns=[MANIFEST, *wanted])
+    snapshot = Snapshot(pinned, Path(folder))
+    for file in wanted:
+        if not (snapshot.folder / file).is_file():
+            cache = hf.constants.HF_HUB_CACHE
+            raise HubError(f"Offline mode is on (HF_HUB_OFFLINE), and {file} of {pinned} is not in the cache, {cache}.")
+    verify(snapshot.folder)
+    return snapshot
+
+
+def check(folder: Path) -> list[str]:
+    """Checks that nothing of a model folder runs code; returns what was let through: nothing.
+
+    Raises:
+        UnsafeModelError: If something would.
+    """
+    check_model(folder)
+    check_saved_models(folder)
+    return []
+
+
+def _trusted(folder: Path) -> list[str]:
+    """Returns what speaks against the SavedModel, which is let through; the Keras model is checked as ever."""
+    check_model(folder)
+    try:
+        check_saved_models(folder)
+    except UnsafeModelError as error:
+        logger.warning("Trusted, as --trust says: %s", error)
+        return [str(error)]
+    return []
+
+
+def _cached(name: HubName) -> HubName:
+    """Returns the commit that the cache knows a revision by."""
+    import huggingface_hub as hf
+
+    manifest = hf.try_to_load_from_cache(name.repo_id, MANIFEST, revision=name.revision)
+    if not isinstance(manifest, str):
+        raise HubError(
+            f"Offline mode is on (HF_HUB_OFFLINE), and {name} is not in the cache, {hf.constants.HF_HUB_CACHE}."
+        )
+    return HubName(name.repo_id, Path(manifest).parent.name)
+
+
+def _compare_listed(info: "ModelInfo", entries: dict[str, Entry], name: HubName) -> None:
+    """Compares what the Hub lists with the manifest, so that a wrong or huge file is not even downloaded."""
+    listed = {sibling.rfilename: sibling for sibling in info.siblings or []}
+    for file, entry in entries.items():
+        if file not in listed:
+            raise HubError(f"{file} is missing in {name}, although its manifest names it; nothing of it was used.")
+        size, lfs = listed[file].size, listed[file].lfs
+        if (size is not None and size != entry.size) or (lfs is not None and lfs.sha256 != entry.sha256):
+            raise HubError(f"{file} in {name} is not the file that its manifest names; nothing of it was used.")
