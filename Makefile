@@ -17,7 +17,7 @@ SUITABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info
 help:
 	@echo 'make quickstart  pre-train on handwritten digits, fine-tune, evaluate, and make a report'
 	@echo 'make test        all tests but those marked slow or interop'
-	@echo 'make test-slow   those; installs PyTorch'
+	@echo 'make test-slow   those; installs PyTorch and JAX'
 	@echo 'make test-all    both'
 	@echo 'make lint        ruff: rules and format ("make format" repairs)'
 	@echo 'make typecheck   mypy'
@@ -41,10 +41,10 @@ quickstart: $(VENV)/.installed
 test: $(VENV)/.installed-dev
 	$(PYTEST) -m 'not slow and not interop'
 
-test-slow: $(VENV)/.installed-dev-pytorch
+test-slow: $(VENV)/.installed-dev-interop
 	$(PYTEST) -m 'slow or interop'
 
-test-all: $(VENV)/.installed-dev-pytorch
+test-all: $(VENV)/.installed-dev-interop
 	$(PYTEST)
 
 lint: $(VENV)/.installed-dev
@@ -78,8 +78,8 @@ $(BIN)/python:
 # pip brings an existing environment up to date.
 $(VENV)/.installed: EXTRAS =
 $(VENV)/.installed-dev: EXTRAS = [dev]
-$(VENV)/.installed-dev-pytorch: EXTRAS = [dev,pytorch]
-$(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-dev-pytorch: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-dev-interop: EXTRAS = [dev,interop]
+$(VENV)/.installed $(VENV)/.installed-dev $(VENV)/.installed-dev-interop: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@echo 'Installing acl-tf$(EXTRAS) into $(VENV): a few minutes, about 3 GB'
 	@$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.$(EXTRAS)'
 	@touch $@

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     import keras
 
@@ -41,3 +42,25 @@ def load(model: "str | Path", revision: str | None = None) -> "keras.Model":
     from acl_tf.model_folder import load_model
 
     return load_model(of_revision(str(model), revision))
+
+
+def load_saved_model(model: "str | Path", revision: str | None = None, trust: bool = False) -> "Any":
+    """Loads a SavedModel, once every operation in it is known to only compute.
+
+    Args:
+        model: A folder with `saved_model.pb`, a run folder, a model folder, or `user/name` on the Hub.
+        revision: Of a model on the Hub: a branch, a tag or a commit; None: the newest.
+        trust: Whether to load it whatever it does; what speaks against it is logged as a warning.
+
+    Returns:
+        What `tf.saved_model.load` returns: an object with `signatures`.
+
+    Raises:
+        UnsafeModelError: If it would read or write files, run Python, print, or open connections.
+        ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.
+        HubError: If there is no such model on the Hub, or the Hub cannot be reached.
+    """
+    from acl_tf.locate import of_revision
+    from acl_tf.model_folder import load_saved_model
+
+    return load_saved_model(of_revision(str(model), revision), trust)

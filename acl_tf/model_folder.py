@@ -1,6 +1,7 @@
 """The model folder: what a run leaves behind, and what a Hub repository holds."""
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ import safetensors
 import safetensors.numpy
 import tensorflow as tf
 
-from acl_tf.errors import ModelFolderError
+from acl_tf.errors import ModelFolderError, UnsafeModelError
 from acl_tf.export.saved_model import export_saved_model
 from acl_tf.files import folder_atomically, locked, sha256, write_atomically
 from acl_tf.hub.card import card
@@ -29,6 +30,8 @@ from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.safety.keras_file import check_keras_file
 from acl_tf.safety.saved_model import check_saved_model
 from acl_tf.versions import versions
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,19 +114,19 @@ def load_model(model: str | Path) -> keras.Model:
     return loaded
 
 
-def load_saved_model(path: Path) -> Any:
-    """Loads a SavedModel, once every operation in it is known to only compute.
-
-    Args:
-        path: Of the folder with `saved_model.pb`.
-
-    Returns:
-        What `tf.saved_model.load` returns: `signatures`, and whatever functions it has.
-
-    Raises:
-        UnsafeModelError: If it would read or write files, run Python, or open connections.
-    """
-    check_saved_model(path)
+def load_saved_model(model: str | Path, trust: bool = False) -> Any:
+    """Loads a SavedModel; see `acl_tf.load_saved_model`."""
+    path = Path(model).expanduser()
+    if not any(path.glob("saved_model.*")):
+        folder = find_model_folder(model, files=None)
+        verify(folder)
+        path = folder / SAVED_MODEL
+    try:
+        check_saved_model(path)
+    except UnsafeModelError as error:
+        if not trust:
+            raise
+        logger.warning("Trusted, as the caller says: %s", error)
     return tf.saved_model.load(str(path))
 
 
