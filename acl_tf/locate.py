@@ -6,11 +6,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from acl_tf.errors import ModelFolderError, UsageError
+from acl_tf.errors import HubError, ModelFolderError, UsageError
 from acl_tf.files import tidy
 from acl_tf.hub.names import hub_name
 from acl_tf.hub.origin import origin_of
-from acl_tf.hub.pull import fetch
+from acl_tf.hub.pull import Snapshot, fetch
 from acl_tf.manifest import MANIFEST
 from acl_tf.model_files import CONFIG, MODEL_FILES
 from acl_tf.records import RECORDS, Record, read_file
@@ -30,9 +30,9 @@ def find_model_folder(model: str | Path, files: Collection[str] | None = MODEL_F
         ModelFolderError: If there is none on disk.
         HubError: If there is none on the Hub, or it cannot be reached.
     """
-    name = hub_name(str(model))
-    if name:
-        return fetch(name, files).folder
+    snapshot = find_on_hub(str(model), files)
+    if snapshot:
+        return snapshot.folder
     folder = Path(model).expanduser()
     for candidate in (folder, folder / "model"):
         if not (candidate / MANIFEST).is_file():
@@ -45,6 +45,23 @@ def find_model_folder(model: str | Path, files: Collection[str] | None = MODEL_F
             f"The run {folder} has no model yet: finish it by acl-tf pretrain --resume --output {folder}"
         )
     raise ModelFolderError(f"No model folder and no run. Received: {str(model)!r}")
+
+
+def find_on_hub(model: str, files: Collection[str] | None = MODEL_FILES) -> Snapshot | None:
+    """Returns the files of a model on the Hub, or None where a MODEL names something on disk.
+
+    Args:
+        model: As the user gave it.
+        files: Which ones to download; None: all.
+
+    Raises:
+        HubError: If there is none, or the Hub cannot be reached.
+    """
+    name = hub_name(model)
+    try:
+        return fetch(name, files) if name else None
+    except HubError as error:
+        raise HubError(f"No folder {model!r} is here, and on the Hub it is not to be had. {error}") from error
 
 
 def of_revision(model: str, revision: str | None) -> str:

@@ -243,9 +243,11 @@ def _load_weights(path: Path, part: str, model: PairedModel) -> None:
 
 
 def _load_keras(path: Path) -> keras.Model:
+    if not path.is_file():
+        raise ModelFolderError(f"No such .keras file. Received: {str(path)!r}")
     check_keras_file(path)
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError, tf.errors.OpError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelFolderError(f"{path} is not a Keras model of built-in layers: {reason}") from error

@@ -14,14 +14,12 @@ from acl_tf.record_text import printable
 if TYPE_CHECKING:
     from acl_tf.client.predictions import Answer
 
-LARGEST_VERSION = 2**63 - 1
-
 
 @click.command(short_help="Ask a running TF Serving for predictions.")
 @click.argument("url", metavar="URL")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", metavar="NAME", help="Of the model, where URL has none.")
-@click.option("--version", metavar="N", type=click.IntRange(0, LARGEST_VERSION), help="[default: the newest]")
+@click.option("--version", metavar="N", type=int, help="[default: the newest]")
 @click.option(
     "--classes",
     "classes_file",
@@ -67,22 +65,34 @@ def client(
     address = parse_address(url, model, version)
     classes = read_classes(classes_file) if classes_file else None
     check_images(images)
-    refused = False
     with contextlib.closing(connect(address, timeout)) as server:
         kind = served_kind(server)
         if classes and kind == "encoder":
             raise UsageError(f"The model {address.model!r} is an encoder and has no classes. Received: --classes")
+        refused = False
         for answer in ask(server, kind, images):
-            if answer.refusal:
-                refused = True
-                click.echo(f"acl-tf: error: The server refused {printable(answer.file)}: {answer.refusal}", err=True)
-            elif kind == "encoder":
-                click.echo(json.dumps({"file": str(answer.file), **answer.outputs}))
-            else:
-                ranked = ranking(answer, classes)
-                click.echo(as_object(answer, ranked) if as_json else as_lines(answer, ranked[: top or 1]))
+            refused |= bool(answer.refusal)
+            show(answer, classes, top or 1, as_json)
     if refused:
         click.get_current_context().exit(1)
+
+
+def show(answer: "Answer", classes: Sequence[str] | None, top: int, as_json: bool) -> None:
+    """Prints what a server says of a file: on stdout, or on stderr that it refused it.
+
+    Args:
+        answer: Of a classifier or an encoder.
+        classes: Names of a classifier's classes; None: numbers stand for them.
+        top: So many classes, where there are lines for them.
+        as_json: Print all outputs of a classifier, as those of an encoder.
+    """
+    if answer.refusal:
+        click.echo(f"acl-tf: error: The server refused {printable(answer.file)}: {answer.refusal}", err=True)
+    elif "probabilities" not in answer.outputs:
+        click.echo(json.dumps({"file": str(answer.file), **answer.outputs}))
+    else:
+        ranked = ranking(answer, classes)
+        click.echo(as_object(answer, ranked) if as_json else as_lines(answer, ranked[:top]))
 
 
 def ranking(answer: "Answer", classes: Sequence[str] | None) -> list[tuple[str | int, float]]:

@@ -40,10 +40,13 @@ def export(
     The path of the SavedModel is printed.
     """
     from acl_tf.errors import UsageError
+    from acl_tf.export.serving_kit import check_name, write_serving_kit
 
+    base_path, name = Path(directory), name or run_name(directory)
+    if serving_kit:
+        check_name(name)
     if fold_bn and trainable:
         raise UsageError("A trainable SavedModel keeps its batch normalisation. Received: --fold-bn --trainable")
-    base_path = Path(directory)
 
     start_tensorflow()
 
@@ -53,7 +56,5 @@ def export(
     served = load_for_serving(model)
     saved_model = add_version(base_path, version, served.folded() if fold_bn else served, trainable)
     if serving_kit:
-        from acl_tf.export.serving_kit import write_serving_kit
-
-        write_serving_kit(base_path, name or run_name(directory), served.kind, served.image_shape, served.classes)
+        write_serving_kit(base_path, name, served.kind, served.image_shape, served.classes)
     click.echo(saved_model)

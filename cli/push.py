@@ -1,5 +1,7 @@
 """`acl-tf push`."""
 
+import logging
+
 import click
 
 from acl_tf.startup import start_tensorflow
@@ -32,6 +34,7 @@ def push(model: str, repository: str, private: bool, tag: str | None, message: s
 
     from acl_tf.hub.push import push as run
 
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of what the line below says
     published = run(folder, repo_id, private, tag, message)
     if not published.uploaded:
         click.echo(f"acl-tf: {repo_id} has all of it already; nothing was uploaded", err=True)

@@ -1,6 +1,7 @@
 """From options to a configuration: what the commands share."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,16 +77,10 @@ def pinned(model: str) -> str:
     Raises:
         HubError: If there is none on the Hub, or it cannot be reached.
     """
-    from acl_tf.hub.names import hub_name
+    from acl_tf.locate import find_on_hub
 
-    name = hub_name(model)
-    if not name:
-        return model
-
-    from acl_tf.hub.pull import fetch
-    from acl_tf.model_files import MODEL_FILES
-
-    return str(fetch(name, MODEL_FILES).name)
+    snapshot = find_on_hub(model)
+    return str(snapshot.name) if snapshot else model
 
 
 def data_of_model(model: str) -> dict[str, Any]:
@@ -109,8 +104,8 @@ def data_of_model(model: str) -> dict[str, Any]:
 
 
 def run_name(model: str) -> str:
-    """Returns what to call the runs that start from a model."""
-    path = Path(model)
+    """Returns what to call the runs that start from a model; the SHA of a commit is cut to 12 digits."""
+    path = Path(re.sub(r"(@[0-9a-f]{12})[0-9a-f]{28}$", r"\1", model))
     name = path.resolve().parent.name if path.name == "model" else path.name
     return (name or path.resolve().name).replace(":", "-")
 

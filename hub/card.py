@@ -50,6 +50,7 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
     text = _TEMPLATES.get_template("card.md").render(
         title=_title(config, repo_id),
         config=config,
+        described=", ".join(_described(config)),
         facts=[(key, _cell(value)) for key, value in _facts(config)],
         repo_id=repo_id,
         returned="features" if config["kind"] == "encoder" else "logits",
@@ -83,6 +84,7 @@ def without_local_paths(value: Any) -> Any:
 
 def _split(text: str) -> tuple[dict[str, Any], str]:
     """Returns metadata and body of a card."""
+    text = text.replace("\r\n", "\n")
     match = _METADATA.match(text)
     if not match:
         return {}, text
@@ -145,8 +147,23 @@ def _row(record: Record) -> tuple[str, ...]:
     )
 
 
+def _described(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what is known of the network."""
+    if config.get("classes"):
+        yield f"{len(config['classes'])} classes"
+    if "arch" in config:
+        yield f"{config['arch']} of width {config['width']:g}"
+    if "input_shape" in config:
+        height, width, _ = config["input_shape"]
+        yield f"images of {width}×{height} pixels"
+    if "features" in config:
+        yield f"{config['features']} features"
+    if config.get("batch_norm") == "paired":
+        yield f"the {config['branch']} branch of paired batch normalisation"
+
+
 def _title(config: Mapping[str, Any], repo_id: str) -> str:
-    return f"{config['arch']} {config['kind']}" if repo_id == NOWHERE else repo_id.split("/")[1]
+    return f"{config.get('arch', 'Image')} {config['kind']}" if repo_id == NOWHERE else repo_id.split("/")[1]
 
 
 def _facts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -174,7 +191,8 @@ def _facts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "attack in training", f"PGD, l∞ {radius}, {attack.get('steps')} steps of {step_size}"
     if config.get("classes"):
         yield "classes", ", ".join(config["classes"])
-    yield "versions", ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+    if config.get("versions"):
+        yield "versions", ", ".join(f"{name} {version}" for name, version in config["versions"].items())
 
 
 def _at(value: Any, *keys: str) -> Any:

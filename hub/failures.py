@@ -26,6 +26,10 @@ def explained(name: HubName) -> Iterator[None]:
         errors.OfflineModeIsEnabled,
     ) as error:
         raise HubError(_explanation(error, name)) from error
+    except (RuntimeError, ValueError) as error:  # what the client makes of an upload, and of a card, that was refused
+        if not isinstance(error.__cause__, errors.HTTPError):
+            raise
+        raise HubError(_explanation(error if isinstance(error, ValueError) else error.__cause__, name)) from error
 
 
 def _explanation(error: Exception, name: HubName) -> str:
@@ -39,7 +43,7 @@ def _explanation(error: Exception, name: HubName) -> str:
         return f"{name.repo_id} has no such branch, tag or commit. Received: {name.revision!r}"
     if isinstance(error, errors.RepositoryNotFoundError):
         private = "is private and not yours" if known else "is private: log in by hf auth login, or set HF_TOKEN"
-        return f"No model {name.repo_id!r} here on disk, and none on {constants.ENDPOINT}, or it {private}."
+        return f"There is no {name.repo_id} on {constants.ENDPOINT}, or it {private}."
     if isinstance(error, errors.RemoteEntryNotFoundError):
         return f"{name} holds no acl-tf model: it has no manifest.json."
     if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
@@ -48,6 +52,9 @@ def _explanation(error: Exception, name: HubName) -> str:
         return "Not logged in: run hf auth login, or set HF_TOKEN."
     if isinstance(error, errors.HFValidationError):
         return f"{str(error).splitlines()[0]} Received: {str(name)!r}"
+    if isinstance(error, ValueError) and isinstance(error.__cause__, errors.BadRequestError):
+        reasons = [line.removeprefix("- ") for line in str(error).splitlines()[1:]]
+        return f"{constants.ENDPOINT} does not accept the metadata of README.md: {'; '.join(reasons)}"
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         return _of_status(error, error.response.status_code, name, known)
     return (

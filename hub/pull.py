@@ -89,9 +89,10 @@ def fetch(name: HubName, files: Collection[str] | None = None) -> Snapshot:
         ModelFolderError: If a file in the cache is not the manifest's.
     """
     import huggingface_hub as hf
+    from huggingface_hub import constants
 
     with explained(name):
-        if hf.constants.HF_HUB_OFFLINE:
+        if constants.HF_HUB_OFFLINE:
             pinned, info = _cached(name), None
         else:
             info = hf.HfApi().model_info(name.repo_id, revision=name.revision, files_metadata=True)
@@ -108,7 +109,7 @@ def fetch(name: HubName, files: Collection[str] | None = None) -> Snapshot:
     snapshot = Snapshot(pinned, Path(folder))
     for file in wanted:
         if not (snapshot.folder / file).is_file():
-            cache = hf.constants.HF_HUB_CACHE
+            cache = constants.HF_HUB_CACHE
             raise HubError(f"Offline mode is on (HF_HUB_OFFLINE), and {file} of {pinned} is not in the cache, {cache}.")
     verify(snapshot.folder)
     return snapshot
@@ -139,11 +140,12 @@ def _trusted(folder: Path) -> list[str]:
 def _cached(name: HubName) -> HubName:
     """Returns the commit that the cache knows a revision by."""
     import huggingface_hub as hf
+    from huggingface_hub import constants
 
     manifest = hf.try_to_load_from_cache(name.repo_id, MANIFEST, revision=name.revision)
     if not isinstance(manifest, str):
         raise HubError(
-            f"Offline mode is on (HF_HUB_OFFLINE), and {name} is not in the cache, {hf.constants.HF_HUB_CACHE}."
+            f"Offline mode is on (HF_HUB_OFFLINE), and {name} is not in the cache, {constants.HF_HUB_CACHE}."
         )
     return HubName(name.repo_id, Path(manifest).parent.name)
 

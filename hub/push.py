@@ -61,6 +61,7 @@ def push(
         UnsafeModelError: If the folder holds what others would refuse to load.
     """
     import huggingface_hub as hf
+    from huggingface_hub import constants
 
     verify(folder)
     check_model(folder)
@@ -72,7 +73,7 @@ def push(
         if private and not head.private:
             raise HubError(
                 f"{repo_id} is public, and --private does not change that: make it private in its settings on "
-                f"{hf.constants.ENDPOINT}, or choose another name. Nothing was uploaded."
+                f"{constants.ENDPOINT}, or choose another name. Nothing was uploaded."
             )
         files = contents(folder, repo_id, _on_hub(head, CARD))
         before = _on_hub(head, MANIFEST)

@@ -10,7 +10,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-# Read once, at the first import of Keras and TensorFlow.
+# Read once, at the first import of Keras and TensorFlow, and of huggingface_hub: no test asks the real Hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -35,11 +35,11 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     graph = keras.models.clone_model(model, clone_function=clone, call_function=call)
     plain = keras.Model(graph.inputs[0], graph.outputs[0], name=model.name)
     for layer in plain.layers:
-        source = model.get_layer(layer.name)
         if layer.name in folded:
-            layer.set_weights(_folded_weights(source, model.get_layer(folded[layer.name])))
-        else:
-            layer.set_weights(source.get_weights())
+            norm = model.get_layer(folded[layer.name])
+            layer.set_weights(_folded_weights(model.get_layer(layer.name), norm))
+        elif layer.weights:  # an input may have got another name
+            layer.set_weights(model.get_layer(layer.name).get_weights())
     return plain
 
 
@@ -50,14 +50,20 @@ def _foldable(model: keras.Model) -> dict[str, str]:
         if isinstance(layer, keras.layers.Conv2D):
             # One call, one reader; what the model returns itself must stay as it is.
             readers = [node.operation for node in layer._outbound_nodes]
-            alone = len(readers) == 1 and isinstance(readers[0], keras.layers.BatchNormalization)
+            alone = len(layer._inbound_nodes) == len(readers) == 1 and _is_of_channels(readers[0])
             if alone and layer.activation is keras.activations.linear and layer.output is not model.outputs[0]:
                 pairs[layer.name] = readers[0].name
     return pairs
 
 
+def _is_of_channels(layer: keras.layers.Layer) -> bool:
+    return isinstance(layer, keras.layers.BatchNormalization) and layer.axis in (-1, 3)
+
+
 def _folded_weights(conv: keras.layers.Conv2D, norm: keras.layers.BatchNormalization) -> list[np.ndarray]:
     kernel, *bias = (np.asarray(weight, np.float64) for weight in conv.get_weights())
-    gamma, beta, mean, variance = (np.asarray(weight, np.float64) for weight in norm.get_weights())
+    *factors, mean, variance = (np.asarray(weight, np.float64) for weight in norm.get_weights())
+    gamma = factors.pop(0) if norm.scale else 1.0
+    beta = factors.pop(0) if norm.center else 0.0
     scale = gamma / np.sqrt(variance + norm.epsilon)
     return [kernel * scale, beta + ((bias[0] if bias else 0.0) - mean) * scale]  # kernel: HWIO

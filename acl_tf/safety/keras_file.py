@@ -1,6 +1,7 @@
 """What a `.keras` file would make Keras do, read before Keras opens it."""
 
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES, check_size
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 MEMBERS = {CONFIG, "metadata.json", WEIGHTS}
+ENCRYPTED = 1  # a flag of a member of a zip file
 
 # Where Keras' own layers, and what they are made of, are looked up.
 MODULES = {
@@ -37,6 +39,8 @@ FORBIDDEN = {
     "TextVectorization",
     "TorchModuleWrapper",
 }
+# With a dot, a name would reach other modules than the one beside it; "function" is any function in a module.
+CLASS_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 # Values, not classes.
 PLAIN = {"__bytes__", "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__"}
 
@@ -53,16 +57,21 @@ def check_keras_file(path: Path) -> None:
     Raises:
         UnsafeModelError: At the first thing that Keras would not have written of a model of built-in layers.
     """
+    if not path.is_file():
+        raise UnsafeModelError(f"{path} is not a .keras file: it is no file at all.")
     check_size(path)
     for module, name in sorted(classes_of(path), key=str):
         if name in FORBIDDEN:
             raise UnsafeModelError(
                 f"{path} holds a layer that runs code or reads files; it was not loaded. Received: {name}"
             )
-        if module not in MODULES:
+        if module not in MODULES or not CLASS_NAME.fullmatch(name):
             raise UnsafeModelError(
                 f"{path} is not a Keras model of built-in layers; it was not loaded. Received: {module}.{name}"
             )
+    for text in _texts(_config(path)):
+        if ">" in text:  # Keras looks up whatever was registered under "package>name"
+            raise UnsafeModelError(f"{path} names a registered class; it was not loaded. Received: {text!r}")
     with _opened(path) as archive, archive.open(WEIGHTS) as weights:
         _check_weights(path, weights)
 
@@ -78,17 +87,26 @@ def classes_of(path: Path) -> set[tuple[str, str]]:
     Raises:
         UnsafeModelError: If it is no `.keras` file.
     """
+    try:
+        named = [entry for entry in _objects(_config(path)) if entry["class_name"] not in PLAIN]
+    except (RecursionError, TypeError) as error:
+        raise UnsafeModelError(f"{path} is damaged: its {CONFIG} describes no model.") from error
+    return {(_module(entry), str(entry["class_name"])) for entry in named}
+
+
+def _config(path: Path) -> dict[str, Any]:
     with _opened(path) as archive:
         try:
             config = json.loads(archive.read(CONFIG))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UnsafeModelError(f"{path} is damaged: its {CONFIG} is no JSON ({error}).") from error
+        except zipfile.BadZipFile as error:
+            raise UnsafeModelError(f"{path} is damaged: {error}.") from error
     if not isinstance(config, dict):
         raise UnsafeModelError(f"{path} is damaged: its {CONFIG} describes no model.")
     # Models are loaded without it.
     config.pop("compile_config", None)
-    named = [entry for entry in _objects(config) if entry["class_name"] not in PLAIN]
-    return {(_module(entry), str(entry["class_name"])) for entry in named}
+    return config
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
@@ -102,6 +120,8 @@ def _opened(path: Path) -> zipfile.ZipFile:
     if odd:
         raise UnsafeModelError(f"{path} has other contents than a .keras file of built-in layers. Received: {odd[0]!r}")
     for member in members:
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & ENCRYPTED:
+            raise UnsafeModelError(f"{path} is compressed, as Keras does not write it. Received: {member.filename!r}")
         if member.file_size > (MAX_BYTES if member.filename == WEIGHTS else MAX_TEXT_BYTES):
             raise UnsafeModelError(f"{path} unpacks to more than a model holds. Received: {member.filename!r}")
     return archive
@@ -119,6 +139,15 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             yield from _objects(part)
 
 
+def _texts(value: Any) -> Iterator[str]:
+    """Yields every string, the keys of objects left out."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _texts(part)
+
+
 def _module(entry: dict[str, Any]) -> str:
     registered = entry.get("registered_name")
     return str(entry.get("module") if registered in (None, entry["class_name"]) else registered)
@@ -127,15 +156,24 @@ def _module(entry: dict[str, Any]) -> str:
 def _check_weights(path: Path, weights: Any) -> None:
     """Checks that an HDF5 file is whole, and holds everything itself."""
 
-    def check(group: h5py.Group) -> None:
+    def check(group: h5py.Group) -> int:
+        """Returns how many bytes there are in it."""
+        size = 0
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise UnsafeModelError(f"{path} has weights that are a link elsewhere. Received: {group.name}/{name}")
             entry = group[name]
             if isinstance(entry, h5py.Group):
-                check(entry)
+                size += check(entry)
+            elif not isinstance(entry, h5py.Dataset):
+                raise UnsafeModelError(f"{path} has weights that are no numbers. Received: {group.name}/{name}")
             elif entry.external or entry.is_virtual:
                 raise UnsafeModelError(f"{path} has weights that lie in another file. Received: {entry.name}")
+            else:
+                size += entry.nbytes
+            if size > MAX_BYTES:
+                raise UnsafeModelError(f"{path} unpacks to more than a model holds. Received: {WEIGHTS}{entry.name}")
+        return size
 
     try:
         with h5py.File(weights, "r") as file:

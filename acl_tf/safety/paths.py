@@ -78,7 +78,8 @@ def is_cache_snapshot(folder: Path) -> bool:
 
 def is_cache_link(file: Path, folder: Path) -> bool:
     """Tells whether a link leads from a snapshot in a cache of the Hub to the blobs of the same repository."""
-    return is_cache_snapshot(folder) and file.resolve().parent == (folder.parent.parent / "blobs").resolve()
+    # The folder of the blobs itself is no link, or else it could lead anywhere.
+    return is_cache_snapshot(folder) and file.resolve().parent == folder.parent.parent.resolve() / "blobs"
 
 
 def _relative(file: Path, folder: Path) -> str:

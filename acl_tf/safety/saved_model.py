@@ -1,6 +1,5 @@
 """What a SavedModel would do, read from its graph before TensorFlow loads it."""
 
-import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -118,11 +117,13 @@ class _MetaGraph:
             if not name.startswith("__") and not name[:1].islower():
                 yield f"the function {name} is called like an operation"
         saver, restorer = self._saver_nodes()
-        for name, signature in self.meta_graph.signature_def.items():
-            ends = [tensor.name for tensor in (*signature.inputs.values(), *signature.outputs.values())]
-            for node in self._ancestors(ends) & {saver, restorer}:
-                yield f"the signature {name} runs {node}, which writes or reads checkpoints"
+        for asker, ends in self._asked_for():
+            for node in sorted(self._ancestors(ends) & {saver, restorer}):
+                yield f"{asker} runs {node}, which writes or reads checkpoints"
+        if saver in self._ancestors([restorer]):
+            yield f"what restores the variables runs {saver}, which writes checkpoints"
         public = self._reached_from(node for name, node in self.top.items() if name not in (saver, restorer))
+        public |= self._closure(self._replacements())
         public |= self._closure(_functions_of_objects(self.meta_graph))
         restoring = self._reached_from(node for name, node in self.top.items() if name == restorer) - public
         saving = self._reached_from(node for name, node in self.top.items() if name == saver) - public - restoring
@@ -135,6 +136,21 @@ class _MetaGraph:
         """Returns the nodes that write and that read the checkpoint of the variables."""
         saver = self.meta_graph.saver_def
         return _node_name(saver.save_tensor_name), _node_name(saver.restore_op_name)
+
+    def _asked_for(self) -> Iterator[tuple[str, list[str]]]:
+        """Yields whatever a client or the loader runs by name: who asks, and for which tensors or nodes."""
+        for name, signature in sorted(self.meta_graph.signature_def.items()):
+            tensors = (*signature.inputs.values(), *signature.outputs.values())
+            yield f"the signature {name}", [tensor.name for tensor in tensors]
+        for name, collection in sorted(self.meta_graph.collection_def.items()):
+            # TensorFlow runs what some of them name when it loads the graph.
+            yield f"the collection {name}", list(collection.node_list.value)
+
+    def _replacements(self) -> Iterator[str]:
+        """Yields the functions that TensorFlow may run in place of others, or as their gradients."""
+        yield from (gradient.gradient_func for gradient in self.graph.library.gradient)
+        yield from (gradient.gradient_func for gradient in self.graph.library.registered_gradients)
+        yield from (name for name, function in self.functions.items() if "api_implements" in function.attr)
 
     def _ancestors(self, tensors: Iterable[str]) -> set[str]:
         """Returns the names of all nodes of the graph that run when these tensors are asked for."""
@@ -160,12 +176,7 @@ class _MetaGraph:
                 found.add(name)
                 for node in self.functions[name].node_def:
                     waiting += self._called(node)
-                waiting += self._gradients.get(name, [])
         return found
-
-    @functools.cached_property
-    def _gradients(self) -> dict[str, list[str]]:
-        return {gradient.function_name: [gradient.gradient_func] for gradient in self.graph.library.gradient}
 
     def _called(self, node: "node_def_pb2.NodeDef") -> list[str]:
         """Returns the functions that a node calls: by its operation, or by any of its attributes."""

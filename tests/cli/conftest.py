@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from acl_tf.cli import run
+from tests.hub.conftest import go_offline, hub, log_in, model_folder, written_model  # noqa: F401
 
 # As little training as makes a run: two steps, and a checkpoint after each.
 TINY = ["--variant", "s2s", "--width", "0.0625", "--epochs", "1", "--batch-size", "4"]

@@ -102,7 +102,7 @@ def test_usage(place, fail, arguments, line):
     "model, line",
     [
         ("none", "No model folder and no run. Received: 'none'"),
-        ("user/name", "No model folder and no run. Received: 'user/name'"),
+        ("unfinished/model", "No model folder and no run. Received: 'unfinished/model'"),
         ("random:resnet18", "No model folder and no run. Received: 'random:resnet18'"),
         (
             "encoder",
@@ -114,11 +114,7 @@ def test_usage(place, fail, arguments, line):
             "A classifier takes square images (batch, size, size, 3) and returns logits (batch, classes). "
             "Received: 'features.keras', from (None, 4, 4, 3) to (None, 2, 2, 3)",
         ),
-        (
-            "none.keras",
-            "none.keras is not a Keras model of built-in layers: File not found: filepath=none.keras. Please ensure "
-            "the file is an accessible `.keras` zip file.",
-        ),
+        ("none.keras", "No such .keras file. Received: 'none.keras'"),
         (
             "unfinished",
             "The run unfinished has no model yet: finish it by acl-tf pretrain --resume --output unfinished",
@@ -132,6 +128,14 @@ def test_models(place, fail, option, model, line):
     keras.Model(inputs, keras.layers.MaxPooling2D()(inputs)).save("features.keras")
     arguments = [model] if option == "MODEL" else ["run", "--surrogate", model]
     assert fail("evaluate", *arguments, "--dataset", "greys.npz") == (1, f"acl-tf: error: {line}")
+
+
+@pytest.mark.parametrize("option", ["MODEL", "--surrogate"])
+def test_a_name_that_is_neither_here_nor_in_the_cache_of_the_hub(place, fail, option):
+    arguments = ["user/name"] if option == "MODEL" else ["run", "--surrogate", "user/name"]
+    code, line = fail("evaluate", *arguments, "--dataset", "greys.npz")
+    expected = "acl-tf: error: No folder 'user/name' is here, and on the Hub it is not to be had. Offline mode is on"
+    assert code == 1 and line.startswith(expected)
 
 
 def test_a_surrogate_of_other_images(place, fail):

@@ -46,7 +46,15 @@ def test_importing(module):
     assert heavy_imports(f"import {module}") == []
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["pretrain", "--help"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        *([name, "--help"] for name in ("pretrain", "export", "client", "push", "pull", "inspect")),
+    ],
+    ids=" ".join,
+)
 def test_command(arguments):
     assert heavy_imports(COMMAND.format(arguments=arguments)) == []
 

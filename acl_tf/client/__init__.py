@@ -1,0 +1,1 @@
+"""Asking a model server for predictions, over REST or gRPC."""

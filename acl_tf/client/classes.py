@@ -1,0 +1,29 @@
+"""The names of a classifier's classes, which no server knows."""
+
+import json
+from pathlib import Path
+
+from acl_tf.errors import UsageError
+
+
+def read_classes(file: Path) -> tuple[str, ...]:
+    """Reads names of classes, in the order of the model's outputs.
+
+    Args:
+        file: Text with a name a line, as `classes.txt` of a serving kit, or `config.json` of a model folder.
+
+    Raises:
+        UsageError: If it cannot be read, or holds no names.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        classes = json.loads(text)["classes"] if file.suffix == ".json" else text.splitlines()
+    except OSError as error:
+        raise UsageError(f"--classes cannot be read: {error.strerror}. Received: {str(file)!r}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(
+            f"--classes must be text with a name a line, or config.json of a model folder. Received: {str(file)!r}"
+        ) from error
+    if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
+        raise UsageError(f"--classes has no names of classes. Received: {str(file)!r}")
+    return tuple(classes)

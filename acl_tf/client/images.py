@@ -1,0 +1,50 @@
+"""Image files, as they are sent: undecoded, and a few at a time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from acl_tf.errors import UsageError
+
+BATCH_SIZE = 32  # images in a request
+BATCH_BYTES = 2**25  # in a request of several images
+IMAGE_BYTES = 2**30  # a gRPC message holds less than 2 GiB
+
+
+def check_images(files: Sequence[Path]) -> None:
+    """Looks whether all files can be read, before the first is sent; whether they are images, the server says.
+
+    Args:
+        files: Any number.
+
+    Raises:
+        UsageError: If one is missing, unreadable, no file, or too large to be sent.
+    """
+    for file in files:
+        try:
+            if not file.is_file():
+                raise UsageError(f"No such image file. Received: {str(file)!r}")
+            file.open("rb").close()
+            size = file.stat().st_size
+        except OSError as error:
+            raise UsageError(f"An image cannot be read: {error.strerror}. Received: {str(file)!r}") from error
+        if size > IMAGE_BYTES:
+            raise UsageError(f"An image has at most {IMAGE_BYTES} bytes. Received: {size} bytes in {str(file)!r}")
+
+
+def batches(files: Sequence[Path]) -> Iterator[list[tuple[Path, bytes]]]:
+    """Yields files and their content, in order, as many as go into a request.
+
+    Args:
+        files: What `check_images` has seen.
+    """
+    batch: list[tuple[Path, bytes]] = []
+    size = 0
+    for file in files:
+        content = file.read_bytes()
+        if batch and (len(batch) == BATCH_SIZE or size + len(content) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append((file, content))
+        size += len(content)
+    if batch:
+        yield batch

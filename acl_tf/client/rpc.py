@@ -1,0 +1,106 @@
+"""TF Serving over gRPC.
+
+Reference: `prediction_service.proto` and `model_service.proto` of TF Serving.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from acl_tf.client.address import Address
+from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, ServerError, VersionState, one_line
+
+# Beyond 4 MiB a message is refused by default; TF Serving itself takes any.
+OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
+SIGNATURES = "signature_def"
+# Codes that blame the request; REST answers all of them by 400. Of an exhausted resource, only the length of a message.
+REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE)
+TOO_LARGE = "larger than max"
+
+
+class RpcServer:
+    """A model that is asked over gRPC.
+
+    Args:
+        address: Of the model, with the scheme `grpc` or `grpcs`.
+        timeout: Seconds to wait for an answer.
+    """
+
+    def __init__(self, address: Address, timeout: float) -> None:
+        self.address = address
+        self._timeout = timeout
+        if address.scheme == "grpcs":
+            self._channel = grpc.secure_channel(address.host, grpc.ssl_channel_credentials(), OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(address.host, OPTIONS)
+        self._prediction = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+
+    def signatures(self) -> dict[str, tuple[str, ...]]:
+        question = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=[SIGNATURES])
+        answer = self._ask(self._prediction.GetModelMetadata, question)
+        found = get_model_metadata_pb2.SignatureDefMap()
+        answer.metadata[SIGNATURES].Unpack(found)
+        return {name: tuple(sorted(signature.outputs)) for name, signature in found.signature_def.items()}
+
+    def states(self) -> list[VersionState]:
+        spec = model_pb2.ModelSpec(name=self.address.model)
+        answer = self._ask(self._models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
+        names = get_model_status_pb2.ModelVersionStatus.State
+        return [
+            VersionState(row.version, names.Name(row.state), one_line(row.status.error_message))
+            for row in answer.model_version_status
+        ]
+
+    def predict(self, images: Sequence[bytes], outputs: tuple[str, ...]) -> list[Outputs]:
+        question = predict_pb2.PredictRequest(model_spec=self._spec(), output_filter=outputs)
+        question.model_spec.signature_name = SIGNATURE
+        question.inputs[SIGNATURE].CopyFrom(tf.make_tensor_proto(list(images), tf.string))
+        answer = self._ask(self._prediction.Predict, question)
+        rows = {name: tf.make_ndarray(answer.outputs[name]) for name in outputs if name in answer.outputs}
+        if len(rows) != len(outputs) or any(array.shape[:1] != (len(images),) for array in rows.values()):
+            received = ", ".join(f"{name} {array.shape}" for name, array in rows.items()) or "nothing"
+            raise ServerError(
+                f"The server at {self.address.server} did not answer with {' and '.join(outputs)} for {len(images)} "
+                f"images. Received: {received}"
+            )
+        return [{name: array[row].tolist() for name, array in rows.items()} for row in range(len(images))]
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def _spec(self) -> model_pb2.ModelSpec:
+        spec = model_pb2.ModelSpec(name=self.address.model)
+        if self.address.version is not None:
+            spec.version.value = self.address.version
+        return spec
+
+    def _ask(self, method: Callable[..., Any], question: Any) -> Any:
+        try:
+            return method(question, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise self._failure(error.code(), error.details() or "") from error
+
+    def _failure(self, code: grpc.StatusCode, details: str) -> ServerError:
+        server, reason = self.address.server, one_line(details)
+        if code in REFUSALS or (code == grpc.StatusCode.RESOURCE_EXHAUSTED and TOO_LARGE in details):
+            return Refused(server, reason)
+        if code == grpc.StatusCode.NOT_FOUND:
+            return NotServed(f"The server at {server} does not serve this: {reason}")
+        if code == grpc.StatusCode.DEADLINE_EXCEEDED:
+            return ServerError(f"The server at {server} did not answer within {self._timeout:g} s.")
+        if code == grpc.StatusCode.UNAVAILABLE:
+            return ServerError(f"No connection to the server at {server}: {reason}")
+        if code == grpc.StatusCode.UNIMPLEMENTED:
+            return ServerError(f"What answers at {server} is no TF Serving. Received: {reason}")
+        return ServerError(f"The server at {server} failed: {code.name}: {reason}")

@@ -1,0 +1,90 @@
+"""What TF Serving needs beside a SavedModel: configuration, ways to start it, and examples of clients."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from acl_tf.errors import UsageError
+from acl_tf.files import write_atomically
+
+IMAGE = "tensorflow/serving:2.21.0"
+FILES = (
+    "models.config",
+    "batching_parameters.txt",
+    "docker-compose.yml",
+    "kubernetes.yaml",
+    "clients/curl.sh",
+    "clients/rest_client.py",
+    "clients/grpc_client.py",
+    "README.md",
+)
+CLASSES = "classes.txt"
+# What needs quotes in no URL, path, shell, YAML string or text protocol buffer, and fits into a Kubernetes name.
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,48}[A-Za-z0-9])?")
+
+
+def write_serving_kit(
+    base_path: Path, name: str, kind: str, image_shape: tuple[int, int, int], classes: Sequence[str] | None
+) -> None:
+    """Writes the kit beside the versions of a model; TF Serving ignores what is not a number there.
+
+    Files of the same names are replaced, each at once.
+
+    Args:
+        base_path: The folder that holds versions: `1/`, `2/`, …
+        name: That clients know the model by.
+        kind: `"encoder"` or `"classifier"`.
+        image_shape: Height, width and channels of the images that the model takes.
+        classes: Names of a classifier's classes, where they are known.
+
+    Raises:
+        UsageError: If the name, or a name of a class, cannot stand in the files.
+        OSError: If they cannot be written.
+    """
+    check_name(name)
+    broken = [label for label in classes or () if label.splitlines() != [label]]
+    if broken:
+        raise UsageError(f"{CLASSES} has a line for each class, so names are one line. Received: {broken[0]!r}")
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("acl_tf.export"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    (base_path / "clients").mkdir(parents=True, exist_ok=True)
+    for file in FILES:
+        template = templates.get_template(f"{Path(file).name}.jinja")
+        content = template.render(
+            name=name,
+            resource=resource_name(name),
+            kind=kind,
+            image_shape=image_shape,
+            classes=classes,
+            image=IMAGE,
+        )
+        write_atomically(base_path / file, content)
+    if classes:
+        write_atomically(base_path / CLASSES, "".join(f"{label}\n" for label in classes))
+    else:
+        (base_path / CLASSES).unlink(missing_ok=True)  # of a model that was here before
+
+
+def check_name(name: str) -> None:
+    """Checks the name of a served model, which stands in URLs, paths and configuration.
+
+    Raises:
+        UsageError: If it would need quotes or does not fit.
+    """
+    if not NAME.fullmatch(name):
+        raise UsageError(
+            "The name of a served model has at most 50 letters (A–Z), digits, dots, hyphens and underscores, and "
+            f"begins and ends with a letter or digit; choose one by --name. Received: {name!r}"
+        )
+
+
+def resource_name(name: str) -> str:
+    """Returns what Kubernetes resources of a model are called: lower-case letters, digits and hyphens."""
+    return "serving-" + re.sub("[^a-z0-9]+", "-", name.lower())
