@@ -3,8 +3,8 @@
     python benchmarks/serving.py --json serving.json
 
 Without options: the encoder ResNet-18 at width 1, float32, batches of 1 and of 64. All have the same weights
-(PyTorch's, imported) and take turns. `saved_model` is the signature `serving_default`, called in process, as a server does once it
-has decoded a request; `saved_model_folded` was exported with `--fold-bn`.
+(PyTorch's, imported) and take turns. `saved_model` is the signature `serving_default`, called in process, as a server
+does once it has decoded a request; `saved_model_folded` was exported with `--fold-bn`.
 """
 
 import argparse

@@ -66,11 +66,16 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
     return f"---\n{front}---\n{text}{own}"
 
 
+def users_part(text: str) -> tuple[dict[str, Any], str]:
+    """Returns metadata and text of a card that were not generated."""
+    metadata, body = _split(text)
+    return _own(metadata), _GENERATED.sub("", body).strip()
+
+
 def has_users_part(text: str) -> bool:
     """Tells whether a card holds anything that was not generated."""
-    metadata, body = _split(text)
-    own = _own(metadata)
-    return bool(_GENERATED.sub("", body).strip()) or own not in ({}, {"tags": list(TAGS)})
+    metadata, body = users_part(text)
+    return bool(body) or metadata not in ({}, {"tags": list(TAGS)})
 
 
 def without_local_paths(value: Any) -> Any:

@@ -8,11 +8,12 @@ from acl_tf.hub.names import HubName
 
 
 @contextlib.contextmanager
-def explained(name: HubName) -> Iterator[None]:
+def explained(name: HubName, without_network: str = "") -> Iterator[None]:
     """Turns the errors of `huggingface_hub` in the block into `HubError`.
 
     Args:
         name: Of the model that the block is about.
+        without_network: What can be done where the Hub cannot be reached.
     """
     from huggingface_hub import errors
 
@@ -25,14 +26,15 @@ def explained(name: HubName) -> Iterator[None]:
         errors.LocalTokenNotFoundError,
         errors.OfflineModeIsEnabled,
     ) as error:
-        raise HubError(_explanation(error, name)) from error
+        raise HubError(_explanation(error, name, without_network)) from error
     except (RuntimeError, ValueError) as error:  # what the client makes of an upload, and of a card, that was refused
         if not isinstance(error.__cause__, errors.HTTPError):
             raise
-        raise HubError(_explanation(error if isinstance(error, ValueError) else error.__cause__, name)) from error
+        refused = error if isinstance(error, ValueError) else error.__cause__
+        raise HubError(_explanation(refused, name, without_network)) from error
 
 
-def _explanation(error: Exception, name: HubName) -> str:
+def _explanation(error: Exception, name: HubName, without_network: str) -> str:
     from huggingface_hub import constants, errors, get_token
 
     known = get_token() is not None
@@ -47,7 +49,7 @@ def _explanation(error: Exception, name: HubName) -> str:
     if isinstance(error, errors.RemoteEntryNotFoundError):
         return f"{name} holds no acl-tf model: it has no manifest.json."
     if isinstance(error, errors.OfflineModeIsEnabled) or constants.HF_HUB_OFFLINE:
-        return f"Offline mode is on (HF_HUB_OFFLINE), and {name} is not in the cache, {constants.HF_HUB_CACHE}."
+        return f"Offline mode is on (HF_HUB_OFFLINE), and {name} is not whole in the cache, {constants.HF_HUB_CACHE}."
     if isinstance(error, errors.LocalTokenNotFoundError):
         return "Not logged in: run hf auth login, or set HF_TOKEN."
     if isinstance(error, errors.HFValidationError):
@@ -57,10 +59,7 @@ def _explanation(error: Exception, name: HubName) -> str:
         return f"{constants.ENDPOINT} does not accept the metadata of README.md: {'; '.join(reasons)}"
     if isinstance(error, errors.HfHubHTTPError) and error.response is not None:
         return _of_status(error, error.response.status_code, name, known)
-    return (
-        f"{constants.ENDPOINT} cannot be reached: {_reason(error)} "
-        f"HF_HUB_OFFLINE=1 takes what is in the cache, {constants.HF_HUB_CACHE}."
-    )
+    return f"{constants.ENDPOINT} cannot be reached: {_reason(error)} {without_network}".rstrip()
 
 
 def _of_status(error: Exception, status: int, name: HubName, known: bool) -> str:

@@ -1,6 +1,7 @@
 """From the Hub to the cache or a folder: the files of one commit, each checked against the manifest."""
 
 import datetime
+import functools
 import json
 import logging
 import shutil
@@ -15,8 +16,9 @@ from acl_tf.files import folder_atomically, locked, sha256
 from acl_tf.hub.failures import explained
 from acl_tf.hub.names import HubName
 from acl_tf.hub.origin import described
+from acl_tf.hub.patience import persistently
 from acl_tf.manifest import MANIFEST, Entry, read_manifest, verify, write_manifest
-from acl_tf.model_files import ORIGIN
+from acl_tf.model_files import CARD, ORIGIN
 from acl_tf.safety.model_folder import check_model, check_saved_models
 
 if TYPE_CHECKING:
@@ -91,21 +93,23 @@ def fetch(name: HubName, files: Collection[str] | None = None) -> Snapshot:
     import huggingface_hub as hf
     from huggingface_hub import constants
 
-    with explained(name):
+    with explained(name, "HF_HUB_OFFLINE=1 takes what is in the cache."):
         if constants.HF_HUB_OFFLINE:
             pinned, info = _cached(name), None
         else:
-            info = hf.HfApi().model_info(name.repo_id, revision=name.revision, files_metadata=True)
+            look = functools.partial(hf.HfApi().model_info, files_metadata=True)
+            info = persistently(look, name.repo_id, revision=name.revision)
             pinned = HubName(name.repo_id, info.sha)
             if name.revision != info.sha:
                 # Notes in the cache which commit the branch or tag is, for when there is no network.
-                hf.hf_hub_download(name.repo_id, MANIFEST, revision=name.revision)
+                persistently(hf.snapshot_download, name.repo_id, revision=name.revision, allow_patterns=[MANIFEST])
         manifest = Path(hf.hf_hub_download(name.repo_id, MANIFEST, revision=pinned.revision))
         entries = read_manifest(manifest)
         wanted = [file for file in entries if files is None or file in files]
         if info:
             _compare_listed(info, {file: entries[file] for file in wanted}, name)
-        folder = hf.snapshot_download(name.repo_id, revision=pinned.revision, allow_patterns=[MANIFEST, *wanted])
+        patterns = [MANIFEST, *wanted]
+        folder = persistently(hf.snapshot_download, name.repo_id, revision=pinned.revision, allow_patterns=patterns)
     snapshot = Snapshot(pinned, Path(folder))
     for file in wanted:
         if not (snapshot.folder / file).is_file():
@@ -158,4 +162,5 @@ def _compare_listed(info: "ModelInfo", entries: dict[str, Entry], name: HubName)
             raise HubError(f"{file} is missing in {name}, although its manifest names it; nothing of it was used.")
         size, lfs = listed[file].size, listed[file].lfs
         if (size is not None and size != entry.size) or (lfs is not None and lfs.sha256 != entry.sha256):
-            raise HubError(f"{file} in {name} is not the file that its manifest names; nothing of it was used.")
+            edited = " Its owner can mend a card that was edited there by acl-tf push." if file == CARD else ""
+            raise HubError(f"{file} in {name} is not the file that its manifest names; nothing of it was used.{edited}")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acl_tf.errors import HubError
-from acl_tf.hub.card import card, has_users_part, without_local_paths
+from acl_tf.hub.card import card, has_users_part, users_part, without_local_paths
 from acl_tf.hub.failures import explained
 from acl_tf.hub.names import HubName
+from acl_tf.hub.patience import persistently
 from acl_tf.manifest import MANIFEST, Entry, manifest_text, read_manifest, verify
 from acl_tf.model_files import CARD, CONFIG
 from acl_tf.records import RECORDS, read_file
@@ -66,10 +67,12 @@ def push(
     verify(folder)
     check_model(folder)
     check_saved_models(folder)
+    if constants.HF_HUB_OFFLINE:
+        raise HubError("Offline mode is on (HF_HUB_OFFLINE), so nothing can be published.")
     api = hf.HfApi()
     with explained(HubName(repo_id)):
-        api.create_repo(repo_id, private=private or None, exist_ok=True)
-        head = api.model_info(repo_id, files_metadata=True)
+        persistently(api.create_repo, repo_id, private=private or None, exist_ok=True)
+        head = persistently(api.model_info, repo_id, files_metadata=True)
         if private and not head.private:
             raise HubError(
                 f"{repo_id} is public, and --private does not change that: make it private in its settings on "
@@ -80,7 +83,8 @@ def push(
         tagged = _tagged(api, repo_id, tag)
         if tagged and (tagged != head.sha or before != files[MANIFEST]):
             raise HubError(f"The tag {tag} of {repo_id} is that of another commit, {tagged}; choose a new one.")
-        commit = api.create_commit(
+        commit = persistently(
+            api.create_commit,
             repo_id,
             operations=[*_additions(files), *_deletions(head, before, files)],
             commit_message=message or f"Publish by acl-tf{f', {tag}' if tag else ''}",
@@ -109,8 +113,11 @@ def contents(folder: Path, repo_id: str, card_on_hub: bytes | None = None) -> di
     config = {**config, "recipe": without_local_paths(config["recipe"])}
     records = read_file(folder / RECORDS) if RECORDS in entries else []
     previous = (folder / CARD).read_text(encoding="utf-8") if CARD in entries else ""
-    if card_on_hub and not has_users_part(previous):
-        previous = card_on_hub.decode(errors="replace")
+    there = (card_on_hub or b"").decode(errors="replace")
+    if not has_users_part(previous):
+        previous = there
+    elif has_users_part(there) and users_part(there) != users_part(previous):
+        logger.warning("What you wrote into %s of the folder replaces what is in that of %s.", CARD, repo_id)
     texts = {CONFIG: json.dumps(config, indent=2) + "\n", CARD: card(config, records, repo_id, previous)}
     made = {name: text.encode() for name, text in texts.items()}
     entries |= {name: Entry(len(content), hashlib.sha256(content).hexdigest()) for name, content in made.items()}

@@ -68,6 +68,7 @@ def hub(tmp_path, monkeypatch) -> Iterator[Hub]:
         impatient = SimpleNamespace(sleep=lambda seconds: time.sleep(0.001), time=time.time)
         monkeypatch.setattr(http, "time", impatient)
         monkeypatch.setattr(huggingface_hub.file_download, "time", impatient)
+        monkeypatch.setattr("acl_tf.hub.patience.time", impatient)
         huggingface_hub.utils.disable_progress_bars()
         http.close_session()
         yield hub
