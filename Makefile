@@ -3,10 +3,12 @@
 VENV = .venv
 PYTHON = python3.13 python3.12 python3.11 python3
 PYTEST_ARGS =
+# Two processes, each file in one of them. Slow tests start processes of their own, and run one after the other.
+AT_ONCE = --numprocesses 2 --dist loadfile
 QUICKSTART = runs/quickstart
 
 BIN = $(VENV)/bin
-PYTEST = $(BIN)/python -m pytest -rs $(PYTEST_ARGS)
+PYTEST = $(BIN)/python -m pytest -rs
 # TensorFlow has wheels for these, and Debian packages `venv` apart.
 SUITABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
@@ -36,16 +38,17 @@ quickstart: $(VENV)/.installed
 	@echo 'Next:'
 	@echo '  $(BIN)/tensorboard --logdir $(QUICKSTART)                    look at the curves'
 	@echo '  $(BIN)/acl-tf pretrain --variant ds --dataset cifar10       train on CIFAR-10 (TFDS downloads it)'
+	@echo '  $(BIN)/acl-tf export $(QUICKSTART)/ds_trades DIR            a SavedModel for TF Serving; acl-tf push publishes'
 	@echo '  $(BIN)/acl-tf COMMAND --help; docs/                         more options; the same in Python'
 
 test: $(VENV)/.installed-dev
-	$(PYTEST) -m 'not slow and not interop'
+	$(PYTEST) $(AT_ONCE) -m 'not slow and not interop' $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev-interop
-	$(PYTEST) -m 'slow or interop'
+	$(PYTEST) -m 'slow or interop' $(PYTEST_ARGS)
 
 test-all: $(VENV)/.installed-dev-interop
-	$(PYTEST)
+	$(PYTEST) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

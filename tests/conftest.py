@@ -52,6 +52,12 @@ def cifar10_dir() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def no_terminal(monkeypatch) -> None:
+    """pytest-xdist gives its workers the width of one, to which tables are cut."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def restored_dtype_policy() -> Iterator[None]:
     """Undoes what a test did to the dtype policy."""
     yield
