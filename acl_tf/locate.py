@@ -96,6 +96,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelFolderError(f"{folder / CONFIG} is damaged: {error}") from error
     if not isinstance(config, dict) or config.get("kind") not in ("encoder", "classifier"):
         raise ModelFolderError(f"{folder / CONFIG} is damaged: it does not say what kind of model this is.")
+    classes = config.get("classes") or []
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ModelFolderError(f"{folder / CONFIG} is damaged: its classes are no list of names.")
     return {**config, "origin": origin} if origin else config
 
 

@@ -1,10 +1,11 @@
 """The model folder: what a run leaves behind, and what a Hub repository holds."""
 
+import contextlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import safetensors
 import safetensors.numpy
 import tensorflow as tf
 
-from acl_tf.errors import ModelFolderError, UnsafeModelError
+from acl_tf.errors import ModelFolderError
 from acl_tf.export.saved_model import export_saved_model
 from acl_tf.files import folder_atomically, locked, sha256, write_atomically
 from acl_tf.hub.card import card
@@ -28,7 +29,8 @@ from acl_tf.models.heads import ProjectionHead, linear_classifier
 from acl_tf.models.paired_model import PairedModel, extract_branch
 from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.safety.keras_file import check_keras_file
-from acl_tf.safety.saved_model import check_saved_model
+from acl_tf.safety.paths import check_files
+from acl_tf.safety.saved_model import check_saved_model, contents
 from acl_tf.versions import versions
 
 logger = logging.getLogger(__name__)
@@ -117,16 +119,16 @@ def load_model(model: str | Path) -> keras.Model:
 def load_saved_model(model: str | Path, trust: bool = False) -> Any:
     """Loads a SavedModel; see `acl_tf.load_saved_model`."""
     path = Path(model).expanduser()
-    if not any(path.glob("saved_model.*")):
+    if any(path.glob("saved_model.*")):
+        check_files(path)
+    else:
         folder = find_model_folder(model, files=None)
         verify(folder)
         path = folder / SAVED_MODEL
-    try:
+    if not trust:
         check_saved_model(path)
-    except UnsafeModelError as error:
-        if not trust:
-            raise
-        logger.warning("Trusted, as the caller says: %s", error)
+    for finding in contents(path).findings:
+        logger.warning("Trusted, as the caller says: %s: %s", path, finding)
     return tf.saved_model.load(str(path))
 
 
@@ -142,15 +144,16 @@ def load_encoder(model: str | Path) -> Encoder:
     folder = find_model_folder(model, ENCODER_FILES)
     verify(folder)
     config = read_config(folder)
-    encoder = Encoder(
-        config["arch"],
-        width=config["width"],
-        stem=config["stem"],
-        image_shape=config["input_shape"],
-        batch_norm=config["batch_norm"],
-        mean=config["mean"],
-        std=config["std"],
-    )
+    with _described(folder):
+        encoder = Encoder(
+            config["arch"],
+            width=config["width"],
+            stem=config["stem"],
+            image_shape=config["input_shape"],
+            batch_norm=config["batch_norm"],
+            mean=config["mean"],
+            std=config["std"],
+        )
     _load_weights(folder / PAIRED, "encoder", encoder)
     return encoder
 
@@ -160,9 +163,10 @@ def load_projection_head(model: str | Path) -> ProjectionHead | None:
     folder = find_model_folder(model, ENCODER_FILES)
     verify(folder)
     config = read_config(folder)
-    if config["projection_head"] is None:
-        return None
-    head = ProjectionHead(**config["projection_head"], batch_norm=config["batch_norm"])
+    with _described(folder):
+        if config["projection_head"] is None:
+            return None
+        head = ProjectionHead(**config["projection_head"], batch_norm=config["batch_norm"])
     _load_weights(folder / PAIRED, "projection_head", head)
     return head
 
@@ -226,6 +230,15 @@ def _named_weights(model: PairedModel | None) -> dict[str, keras.Variable]:
         if not isinstance(layer, keras.layers.Normalization)
         for variable in layer.weights
     }
+
+
+@contextlib.contextmanager
+def _described(folder: Path) -> Iterator[None]:
+    """Says of what fails in the block that the configuration is to blame."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"{folder / CONFIG} is damaged: it describes no model ({error!r}).") from error
 
 
 def _load_weights(path: Path, part: str, model: PairedModel) -> None:

@@ -120,6 +120,8 @@ def read_lines(path: Path, cut_short: bool = False) -> list[tuple[Any, str]]:
         except json.JSONDecodeError as error:
             if not (cut_short and number == last):
                 raise RecordsError(f"{place} is damaged: {error.msg} at column {error.colno}.") from error
+        except (ValueError, RecursionError) as error:
+            raise RecordsError(f"{place} is damaged: {error}.") from error
     return values
 
 

@@ -33,7 +33,7 @@ def inspect(model: str, as_json: bool) -> None:
         for line in lines(inspection):
             click.echo(line)
     if inspection.findings:
-        raise SystemExit(1)
+        raise click.exceptions.Exit(1)
 
 
 def described(inspection: "Inspection") -> dict[str, Any]:

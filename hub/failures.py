@@ -28,7 +28,7 @@ def explained(name: HubName, without_network: str = "") -> Iterator[None]:
     ) as error:
         raise HubError(_explanation(error, name, without_network)) from error
     except (RuntimeError, ValueError) as error:  # what the client makes of an upload, and of a card, that was refused
-        if not isinstance(error.__cause__, errors.HTTPError):
+        if not isinstance(error.__cause__, errors.HTTPError):  # type: ignore[attr-defined]
             raise
         refused = error if isinstance(error, ValueError) else error.__cause__
         raise HubError(_explanation(refused, name, without_network)) from error

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 PAUSES = (1, 2, 4)  # in seconds
 # Of HTTP: the Hub is busy, or being restarted.
@@ -11,13 +11,12 @@ PASSING = (408, 429, 500, 502, 503, 504)
 # Of the HTTP library: a connection that stood was lost. Where none can be made, trying again helps nobody.
 LOST = ("ReadError", "RemoteProtocolError", "WriteError")
 
-Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
 
-def persistently(call: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs) -> Result:
+def persistently(call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
     """Calls a function of the client; what passes is a failure only when it has come again and again.
 
     Args:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acl_tf import __version__
-from acl_tf.errors import HubError, UnsafeModelError, UsageError
+from acl_tf.errors import HubError, UsageError
 from acl_tf.files import folder_atomically, locked, sha256
 from acl_tf.hub.failures import explained
 from acl_tf.hub.names import HubName
@@ -19,7 +19,8 @@ from acl_tf.hub.origin import described
 from acl_tf.hub.patience import persistently
 from acl_tf.manifest import MANIFEST, Entry, read_manifest, verify, write_manifest
 from acl_tf.model_files import CARD, ORIGIN
-from acl_tf.safety.model_folder import check_model, check_saved_models
+from acl_tf.safety.model_folder import check_model, check_saved_models, saved_models
+from acl_tf.safety.saved_model import contents
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -131,14 +132,12 @@ def check(folder: Path) -> list[str]:
 
 
 def _trusted(folder: Path) -> list[str]:
-    """Returns what speaks against the SavedModel, which is let through; the Keras model is checked as ever."""
+    """Returns what speaks against the SavedModels, which are let through; the Keras model is checked as ever."""
     check_model(folder)
-    try:
-        check_saved_models(folder)
-    except UnsafeModelError as error:
-        logger.warning("Trusted, as --trust says: %s", error)
-        return [str(error)]
-    return []
+    found = [finding for saved_model in saved_models(folder) for finding in contents(saved_model).findings]
+    for finding in found:
+        logger.warning("Trusted, as --trust says: %s", finding)
+    return found
 
 
 def _cached(name: HubName) -> HubName:

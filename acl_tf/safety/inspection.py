@@ -14,6 +14,7 @@ from acl_tf.manifest import MANIFEST, read_manifest, verify
 from acl_tf.model_files import MODEL
 from acl_tf.records import Record
 from acl_tf.safety.keras_file import check_keras_file, classes_of
+from acl_tf.safety.model_folder import saved_models
 from acl_tf.safety.paths import check_files
 from acl_tf.safety.saved_model import FILE, Contents, contents
 
@@ -82,12 +83,17 @@ def _saved_models(path: Path) -> Inspection:
     inspection = Inspection(path)
     with inspection.found():
         check_files(path)
-    _add_saved_models(inspection, path)
+    if not inspection.findings:
+        _add_saved_models(inspection, path)
     return inspection
 
 
 def _model_folder(folder: Path) -> Inspection:
     inspection = Inspection(folder)
+    with inspection.found():
+        check_files(folder)
+    if inspection.findings:
+        return inspection  # a link may lead anywhere, and a pipe never ends
     with inspection.found():
         entries = read_manifest(folder / MANIFEST)
         inspection.files = {name: (entry.size, entry.sha256) for name, entry in entries.items()}
@@ -110,7 +116,7 @@ def _add_keras_file(inspection: Inspection, path: Path) -> None:
 
 
 def _add_saved_models(inspection: Inspection, folder: Path) -> None:
-    for place in sorted({file.parent for file in folder.rglob("saved_model.*")}):
+    for place in saved_models(folder):
         with inspection.found():
             found = contents(place)
             inspection.saved_models[place.relative_to(folder).as_posix()] = found

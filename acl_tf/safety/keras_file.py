@@ -3,6 +3,7 @@
 import json
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES, check_size
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 MEMBERS = {CONFIG, "metadata.json", WEIGHTS}
+MAX_DEPTH = 32  # of groups in the weights
 ENCRYPTED = 1  # a flag of a member of a zip file
 
 # Where Keras' own layers, and what they are made of, are looked up.
@@ -59,12 +61,13 @@ def check_keras_file(path: Path) -> None:
     """
     if not path.is_file():
         raise UnsafeModelError(f"{path} is not a .keras file: it is no file at all.")
-    check_size(path)
-    for module, name in sorted(classes_of(path), key=str):
+    classes = sorted(classes_of(path), key=str)
+    for _, name in classes:
         if name in FORBIDDEN:
             raise UnsafeModelError(
                 f"{path} holds a layer that runs code or reads files; it was not loaded. Received: {name}"
             )
+    for module, name in classes:
         if module not in MODULES or not CLASS_NAME.fullmatch(name):
             raise UnsafeModelError(
                 f"{path} is not a Keras model of built-in layers; it was not loaded. Received: {module}.{name}"
@@ -110,13 +113,14 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
+    check_size(path)
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise UnsafeModelError(f"{path} is not a .keras file: {error}") from error
     members = archive.infolist()
-    names = [member.filename for member in members]
-    odd = [name for name in names if name not in MEMBERS or names.count(name) > 1] or sorted(MEMBERS - set(names))
+    names = Counter(member.filename for member in members)
+    odd = [name for name, count in names.items() if name not in MEMBERS or count > 1] or sorted(MEMBERS - names.keys())
     if odd:
         raise UnsafeModelError(f"{path} has other contents than a .keras file of built-in layers. Received: {odd[0]!r}")
     for member in members:
@@ -158,6 +162,8 @@ def _check_weights(path: Path, weights: Any) -> None:
 
     def check(group: h5py.Group) -> int:
         """Returns how many bytes there are in it."""
+        if group.name.count("/") > MAX_DEPTH:
+            raise UnsafeModelError(f"{path} has weights in groups that hold each other. Received: {group.name[:40]}...")
         size = 0
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):

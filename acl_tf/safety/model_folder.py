@@ -22,5 +22,10 @@ def check_saved_models(folder: Path) -> None:
     Raises:
         UnsafeModelError: If one holds operations that do other than compute.
     """
-    for saved_model in sorted({file.parent for file in folder.rglob("saved_model.*")}):
+    for saved_model in saved_models(folder):
         check_saved_model(saved_model)
+
+
+def saved_models(folder: Path) -> list[Path]:
+    """Returns the folders of all SavedModels below a folder, in whatever form."""
+    return sorted({file.parent for file in folder.rglob("saved_model.*")})

@@ -4,10 +4,7 @@ They compute numbers from tensors and variables, decode images, branch, loop and
 files, opens connections, runs Python, prints, or draws from the state of the machine.
 """
 
-_VARIABLES = """
-AssignAddVariableOp AssignSubVariableOp AssignVariableOp DisableCopyOnRead ReadVariableOp ResourceGather VarHandleOp
-VarIsInitializedOp VariableShape
-"""
+_VARIABLES = "DisableCopyOnRead ReadVariableOp ResourceGather VarHandleOp VarIsInitializedOp VariableShape"
 _CONTROL = """
 Assert Case If NoOp PartitionedCall StatefulPartitionedCall StatelessCase StatelessIf StatelessWhile While
 """
@@ -40,7 +37,10 @@ CropAndResize DecodeImage DecodeJpeg DecodePng ExtractJpegShape ResizeArea Resiz
 ResizeNearestNeighbor ScaleAndTranslate
 """
 
-ALLOWED = frozenset(f"{_VARIABLES} {_CONTROL} {_TENSORS} {_STRINGS} {_ARITHMETIC} {_NETWORKS} {_IMAGES}".split())
+# What training needs, and no client of a server may reach.
+ASSIGNING = frozenset({"AssignAddVariableOp", "AssignSubVariableOp", "AssignVariableOp"})
+_COMPUTING = f"{_VARIABLES} {_CONTROL} {_TENSORS} {_STRINGS} {_ARITHMETIC} {_NETWORKS} {_IMAGES}"
+ALLOWED = ASSIGNING | frozenset(_COMPUTING.split())
 # Files of weights: only where a checkpoint is written, or read.
 SAVING = frozenset({"MergeV2Checkpoints", "SaveV2", "ShardedFilename"})
 RESTORING = frozenset({"RestoreV2"})

@@ -9,6 +9,7 @@ from acl_tf.errors import UnsafeModelError
 # The largest backbone, a WRN-34-10, has 46 million weights: 185 MB. JSON files are kept in memory whole.
 MAX_BYTES = 4 * 2**30
 MAX_TEXT_BYTES = 64 * 2**20
+TEXTS = (".json", ".jsonl", ".md")
 # What acl-tf and Keras and TensorFlow name files like; nothing that a shell or a glob pattern reads otherwise.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -54,7 +55,7 @@ def check_files(folder: Path) -> None:
         if not (file.is_file() or file.is_dir()):
             raise UnsafeModelError(f"{folder} holds what is no file. Received: {_relative(file, folder)!r}")
         if file.is_file():
-            check_size(file)
+            check_size(file, MAX_TEXT_BYTES if file.suffix in TEXTS else MAX_BYTES)
 
 
 def check_size(file: Path, limit: int = MAX_BYTES) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acl_tf.errors import UnsafeModelError
-from acl_tf.safety.operations import ALLOWED, RESTORING, SAVING
+from acl_tf.safety.operations import ALLOWED, ASSIGNING, RESTORING, SAVING
 from acl_tf.safety.paths import check_names, check_size
 
 if TYPE_CHECKING:
@@ -75,15 +75,14 @@ def contents(folder: Path) -> Contents:
         saved_model.ParseFromString(file.read_bytes())
     except DecodeError as error:
         raise UnsafeModelError(f"{file} is damaged: it is no SavedModel.") from error
-    if not saved_model.meta_graphs:
-        raise UnsafeModelError(f"{file} is damaged: it holds no graph.")
-    graphs = [_MetaGraph(graph) for graph in saved_model.meta_graphs]
-    for graph in graphs:
-        check_names((asset.filename for asset in graph.meta_graph.asset_file_def), file)
+    if len(saved_model.meta_graphs) != 1:
+        raise UnsafeModelError(f"{file} must hold one graph. Received: {len(saved_model.meta_graphs)}")
+    graph = _MetaGraph(saved_model.meta_graphs[0])
+    check_names((asset.filename for asset in graph.meta_graph.asset_file_def), file)
     return Contents(
-        signatures={name: signature for graph in graphs for name, signature in graph.signatures()},
-        operations=Counter(node.op for graph in graphs for _, node in graph.nodes()),
-        findings=tuple(dict.fromkeys(finding for graph in graphs for finding in graph.findings())),
+        signatures=dict(graph.signatures()),
+        operations=Counter(node.op for _, node in graph.nodes()),
+        findings=tuple(dict.fromkeys(graph.findings())),
     )
 
 
@@ -111,6 +110,8 @@ class _MetaGraph:
 
     def findings(self) -> Iterator[str]:
         """Yields what is not allowed, and where it stands."""
+        if not self.meta_graph.object_graph_def.nodes:
+            yield "it is of TensorFlow 1's form, whose loader runs more of the graph"
         if len(self.functions) != len(self.graph.library.function) or len(self.top) != len(self.graph.node):
             yield "two functions, or two nodes, have one name"
         for name in self.functions:
@@ -125,23 +126,39 @@ class _MetaGraph:
         public = self._reached_from(node for name, node in self.top.items() if name not in (saver, restorer))
         public |= self._closure(self._replacements())
         public |= self._closure(_functions_of_objects(self.meta_graph))
-        restoring = self._reached_from(node for name, node in self.top.items() if name == restorer) - public
+        restoring = self._restoring(restorer) - public
         saving = self._reached_from(node for name, node in self.top.items() if name == saver) - public - restoring
         for function, node in self.nodes():
             checkpoint = RESTORING if function in restoring else SAVING if function in saving else frozenset()
             if node.op not in ALLOWED | checkpoint and node.op not in self.functions:
                 yield f"the operation {node.op} in {f'the function {function}' if function else 'the graph'}"
+        for asker, ends in self._asked_for():
+            if self._operations(self._ancestors(ends) - {saver, restorer}) & ASSIGNING:
+                yield f"{asker} changes variables"
 
     def _saver_nodes(self) -> tuple[str, str]:
         """Returns the nodes that write and that read the checkpoint of the variables."""
         saver = self.meta_graph.saver_def
         return _node_name(saver.save_tensor_name), _node_name(saver.restore_op_name)
 
+    def _restoring(self, restorer: str) -> set[str]:
+        """Returns the functions that read the checkpoint that they are told to read, and no other on this machine."""
+        told = _node_name(self.meta_graph.saver_def.filename_tensor_name)
+        if restorer not in self.top or told not in self.top or self.top[told].op != "Placeholder":
+            return set()
+        node, found = self.top[restorer], set()
+        for function in (self.functions[name] for name in self._called(node) if name in self.functions):
+            given = dict(zip((arg.name for arg in function.signature.input_arg), map(_node_name, node.input)))
+            read = [inner.input[0] for inner in function.node_def if inner.op in RESTORING and inner.input]
+            if all(given.get(name) == told for name in read):
+                found.add(function.signature.name)
+        return found
+
     def _asked_for(self) -> Iterator[tuple[str, list[str]]]:
         """Yields whatever a client or the loader runs by name: who asks, and for which tensors or nodes."""
         for name, signature in sorted(self.meta_graph.signature_def.items()):
             tensors = (*signature.inputs.values(), *signature.outputs.values())
-            yield f"the signature {name}", [tensor.name for tensor in tensors]
+            yield f"the signature {name}", [part for tensor in tensors for part in _parts(tensor)]
         for name, collection in sorted(self.meta_graph.collection_def.items()):
             # TensorFlow runs what some of them name when it loads the graph.
             yield f"the collection {name}", list(collection.node_list.value)
@@ -162,6 +179,12 @@ class _MetaGraph:
                 found.add(name)
                 waiting += [_node_name(tensor) for tensor in self.top[name].input]
         return found
+
+    def _operations(self, names: Iterable[str]) -> set[str]:
+        """Returns the operations of nodes of the graph, and of all functions that they call."""
+        nodes = [self.top[name] for name in names]
+        called = [inner for name in self._reached_from(nodes) for inner in self.functions[name].node_def]
+        return {node.op for node in [*nodes, *called]}
 
     def _reached_from(self, nodes: Iterable["node_def_pb2.NodeDef"]) -> set[str]:
         return self._closure(name for node in nodes for name in self._called(node))
@@ -204,11 +227,23 @@ def _node_name(tensor: str) -> str:
     return tensor.removeprefix("^").split(":")[0]
 
 
+def _parts(info: "meta_graph_pb2.TensorInfo") -> list[str]:
+    """Returns the names of the tensors that an input or output consists of."""
+    sparse = info.coo_sparse
+    names = [info.name, sparse.values_tensor_name, sparse.indices_tensor_name, sparse.dense_shape_tensor_name]
+    parts = [part for component in info.composite_tensor.components for part in _parts(component)]
+    return [name for name in names if name] + parts
+
+
 def _tensors(infos: Mapping[str, Any]) -> dict[str, str]:
     from tensorflow import dtypes
 
     def described(info: Any) -> str:
-        return f"{dtypes.as_dtype(info.dtype).name} {_shape(info.tensor_shape)}"
+        try:
+            kind = dtypes.as_dtype(info.dtype).name
+        except TypeError:
+            kind = "of no known type"
+        return f"{kind} {_shape(info.tensor_shape)}"
 
     return {name: described(info) for name, info in sorted(infos.items())}
 
