@@ -30,7 +30,8 @@ def load(model: "str | Path", revision: str | None = None) -> "keras.Model":
     Returns:
         A plain Keras model of built-in layers. It maps float32 images in [0, 1], of shape
         `(batch, height, width, channels)`, to features (an encoder) or logits (a classifier), and has two
-        more attributes: `config`, the folder's `config.json`, and `records`, its evaluation records.
+        more attributes: `config`, the folder's `config.json`, and `records`, its evaluation records; both are empty
+        for a lone `.keras` file.
 
     Raises:
         ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.

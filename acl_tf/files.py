@@ -30,6 +30,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
     A process that is killed between the two renames leaves the old folder beside its place; whoever writes or looks
     for the folder next brings it back. Two processes at once need `locked`.
     """
+    path = path.absolute()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     _tidy(path)
     temporary.mkdir(parents=True)
@@ -45,6 +46,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Lets one process at a time into the block, and others wait; `path` need not exist, and is not touched."""
+    path = path.absolute()
     lock = path.with_name(f".{path.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as files:
@@ -77,7 +79,7 @@ def _tidy(path: Path) -> None:
     if aside and not path.exists():
         aside[0].rename(path)
     for leftover in _leftovers(path):
-        if leftover.is_dir():
+        if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from acl_tf.errors import ModelFolderError
 from acl_tf.files import sha256, tidy, write_atomically
+from acl_tf.model_files import CARD
 from acl_tf.safety.paths import MAX_TEXT_BYTES, check_files, check_names, check_size, is_cache_snapshot
 
 MANIFEST = "manifest.json"
@@ -60,7 +61,8 @@ def read_manifest(file: Path) -> dict[str, Entry]:
 def verify(folder: Path) -> None:
     """Compares every file with the manifest.
 
-    In a cache of the Hub, only what was downloaded is there; that is compared.
+    In a cache of the Hub, only what was downloaded is there; that is compared. Elsewhere, the content of the card is
+    not: users write into it.
 
     Args:
         folder: A model folder.
@@ -110,7 +112,9 @@ def _compare(folder: Path, entries: dict[str, Entry]) -> None:
     for name in sorted(odd):
         state = "is missing" if name in entries else "is not in the manifest"
         raise ModelFolderError(f"{folder / name} {state}; the folder is not as acl-tf wrote it.")
-    for name in sorted(present & set(entries)):
+    # The card is the user's to write into, and nobody loads it; on the Hub it is what was pushed.
+    editable = set() if is_cache_snapshot(folder) else {CARD}
+    for name in sorted((present & set(entries)) - editable):
         file = folder / name
         if file.stat().st_size != entries[name].size or sha256(file) != entries[name].sha256:
             raise ModelFolderError(f"{file} has changed since it was written: its SHA-256 is not the manifest's.")

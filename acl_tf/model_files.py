@@ -9,6 +9,8 @@ ORIGIN = "origin.json"
 PAIRED = "paired.safetensors"
 SAVED_MODEL = "saved_model"
 
+FILES = (CARD, CONFIG, MODEL, ORIGIN, PAIRED, RECORDS)  # beside the folder SAVED_MODEL, and the manifest
+
 # What loading a model, and loading an encoder for further training, take of a repository on the Hub.
 MODEL_FILES = (CONFIG, MODEL, RECORDS)
 ENCODER_FILES = (*MODEL_FILES, PAIRED)

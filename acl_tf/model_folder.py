@@ -107,7 +107,9 @@ def published_model(trained: TrainedModel) -> keras.Model:
 def load_model(model: str | Path) -> keras.Model:
     """Loads the published model; see `acl_tf.load`."""
     if Path(model).suffix == ".keras":
-        return _load_keras(Path(model))
+        loaded = _load_keras(Path(model).expanduser())
+        loaded.config, loaded.records = {}, []
+        return loaded
     folder = find_model_folder(model)
     verify(folder)
     loaded = _load_keras(folder / MODEL)

@@ -64,6 +64,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     logging.basicConfig(format="acl-tf: %(message)s", stream=sys.stderr)
     logging.getLogger("acl_tf").setLevel(logging.INFO)
+    logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own
     try:
         return acl_tf.main(arguments, prog_name="acl-tf", standalone_mode=False) or 0
     except click.ClickException as error:

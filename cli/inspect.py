@@ -56,6 +56,7 @@ def described(inspection: "Inspection") -> dict[str, Any]:
             for place, contents in inspection.saved_models.items()
         },
         "records": inspection.records,
+        "unread": inspection.unread,
     }
 
 
@@ -76,9 +77,11 @@ def lines(inspection: "Inspection") -> Iterator[str]:
     for record in inspection.records:
         attack, data = record_text.attack(record["protocol"]), record_text.data(record)
         yield f"record      {record_text.printable(record['metric'])} {record_text.number(record)}, {attack}, {data}"
+    for name in inspection.unread:
+        yield f"unread      {record_text.printable(name)}"
     for finding in inspection.findings:
         yield f"refused     {record_text.printable(finding)}"
-    yield f"verdict     {'refused' if inspection.findings else 'safe: nothing in it does more than compute'}"
+    yield f"verdict     {'refused' if inspection.findings else 'safe: what acl-tf loads of it only computes'}"
 
 
 def _of_config(config: Mapping[str, Any]) -> Iterator[str]:

@@ -22,10 +22,10 @@ def push(model: str, repository: str, private: bool, tag: str | None, message: s
     The URL of the commit is printed.
     """
     from acl_tf.errors import UsageError
-    from acl_tf.hub.names import hub_name, repository_id
+    from acl_tf.hub.names import hub_name, repository_id, tag_name
     from acl_tf.locate import find_model_folder
 
-    repo_id = repository_id(repository)
+    repo_id, tag = repository_id(repository), tag_name(tag) if tag else None
     if hub_name(model):
         raise UsageError(f"No such folder; what is on the Hub already, acl-tf pull brings here. Received: {model!r}")
     folder = find_model_folder(model)

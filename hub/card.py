@@ -17,6 +17,8 @@ from acl_tf.records import Record
 # Metadata that is generated; whatever other keys a user sets are kept, and other tags.
 GENERATED = ("library_name", "pipeline_tag", "datasets", "metrics", "model-index")
 TAGS = ("acl-tf", "adversarial-robustness", "contrastive-learning")
+# Variants and methods that train on clean images; whatever else has an attack in its recipe was trained against it.
+NOT_ATTACKED = ("s2s", "standard")
 # What the Hub calls the data sets of TFDS, where it has them.
 DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 NOWHERE = "user/name"
@@ -54,28 +56,39 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
         facts=[(key, _cell(value)) for key, value in _facts(config)],
         repo_id=repo_id,
         returned="features" if config["kind"] == "encoder" else "logits",
+        attacked=attack_in_training(config) is not None,
+        imported=_at(config, "recipe", "imported_from") is not None,
+        method=_at(config, "recipe", "method", "name"),
+        mode=_at(config, "recipe", "method", "mode"),
+        measured_under_attack=any(_is_attacked(record) for record in records),
         rows=[[_cell(cell) for cell in _row(record)] for record in records],
-        recipe=_yaml(without_local_paths(config["recipe"])).rstrip(),
+        recipe=_yaml(without_local_paths(config.get("recipe") or {})).rstrip(),
     )
     begin = f"<!-- acl-tf begin {repo_id}: made from config.json and records.jsonl; write above or below -->"
     text = f"{begin}\n{text}<!-- acl-tf end -->\n"
-    front = _yaml({**_metadata(config, records, repo_id), **_own(metadata)})
+    made, own = _metadata(config, records, repo_id), _own(metadata)
+    front = _yaml({**made, **own, "tags": [*made["tags"], *own.get("tags", [])]})
     if generated:
         return f"---\n{front}---\n{body[: generated.start()]}{text}{body[generated.end() :]}"
     own = f"\n{body.strip()}\n" if body.strip() else ""
     return f"---\n{front}---\n{text}{own}"
 
 
-def users_part(text: str) -> tuple[dict[str, Any], str]:
-    """Returns metadata and text of a card that were not generated."""
-    metadata, body = _split(text)
-    return _own(metadata), _GENERATED.sub("", body).strip()
+def users_text(text: str) -> str:
+    """Returns what stands in a card outside of the generated part, without metadata."""
+    return _GENERATED.sub("", _split(text)[1]).strip()
 
 
-def has_users_part(text: str) -> bool:
-    """Tells whether a card holds anything that was not generated."""
-    metadata, body = users_part(text)
-    return bool(body) or metadata not in ({}, {"tags": list(TAGS)})
+def merged(older: str, newer: str) -> str:
+    """Returns a card with what users wrote into either of two: metadata of both, the newer text if there is any.
+
+    Args:
+        older: A card.
+        newer: Another, whose metadata and text go before those of the first.
+    """
+    metadata = {**_own(_split(older)[0]), **_own(_split(newer)[0])}
+    body = _split(newer if users_text(newer) or not users_text(older) else older)[1]
+    return f"---\n{_yaml(metadata)}---\n{body}"
 
 
 def without_local_paths(value: Any) -> Any:
@@ -89,7 +102,7 @@ def without_local_paths(value: Any) -> Any:
 
 def _split(text: str) -> tuple[dict[str, Any], str]:
     """Returns metadata and body of a card."""
-    text = text.replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     match = _METADATA.match(text)
     if not match:
         return {}, text
@@ -103,11 +116,11 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
 
 def _metadata(config: Mapping[str, Any], records: Sequence[Record], repo_id: str) -> dict[str, Any]:
     classifier = config["kind"] == "classifier"
-    dataset = _at(config["recipe"], "data", "dataset")
+    dataset = _at(config, "recipe", "data", "dataset")
     return ModelCardData(
         library_name="keras",
         pipeline_tag="image-classification" if classifier else "image-feature-extraction",
-        tags=list(TAGS),
+        tags=[tag for tag in TAGS if tag != "adversarial-robustness" or attack_in_training(config)],
         datasets=[DATASETS[dataset]] if dataset in DATASETS else None,
         metrics=["accuracy"] if records else None,
         model_name=repo_id if records else None,
@@ -115,11 +128,24 @@ def _metadata(config: Mapping[str, Any], records: Sequence[Record], repo_id: str
     ).to_dict()
 
 
+def attack_in_training(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the attack that a model was trained against, or None where there was none, or it is not known.
+
+    Args:
+        config: The model folder's `config.json`.
+    """
+    recipe = config.get("recipe")
+    named = _at(recipe, "method", "name") or _at(recipe, "objective", "variant")
+    attack = _at(recipe, "attack")
+    return attack if isinstance(attack, Mapping) and "epsilon" in attack and named not in NOT_ATTACKED else None
+
+
 def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the user's metadata; of the tags, all, and the generated ones first."""
-    own = {key: value for key, value in metadata.items() if key not in GENERATED}
-    tags = own.get("tags")
-    return {**own, "tags": list(dict.fromkeys([*TAGS, *tags]))} if isinstance(tags, list) else own
+    """Returns the user's metadata; of the tags, those that were not generated."""
+    own = {key: value for key, value in metadata.items() if key not in (*GENERATED, "tags")}
+    tags = metadata.get("tags")
+    added = [tag for tag in tags if tag not in TAGS] if isinstance(tags, list) else []
+    return {**own, "tags": added} if added else own
 
 
 def _result(record: Record) -> EvalResult:
@@ -128,17 +154,21 @@ def _result(record: Record) -> EvalResult:
     The Hub puts results of one data set together and forgets what else is said of it: the attack goes to the metric.
     """
     name = record["metric"].replace("_", " ").capitalize()
-    attacked = record["protocol"].get("attack", "none") != "none" or "corruption" in record["protocol"]
+    special = _is_attacked(record) or "corruption" in record["protocol"]
     return EvalResult(
         task_type="image-classification",
         dataset_type=DATASETS.get(record.get("dataset", ""), record.get("dataset") or "unknown"),
         dataset_name=record.get("dataset") or "unknown",
         dataset_split=record.get("split"),
         metric_type="accuracy" if record["metric"].endswith("accuracy") else record["metric"],
-        metric_name=f"{name} ({record_text.attack(record['protocol'])})" if attacked else name,
+        metric_name=f"{name} ({record_text.attack(record['protocol'])})" if special else name,
         metric_value=record["value"],
         metric_args={**record["protocol"], "n": record.get("n")},
     )
+
+
+def _is_attacked(record: Record) -> bool:
+    return record["protocol"].get("attack", "none") != "none"
 
 
 def _row(record: Record) -> tuple[str, ...]:
@@ -173,7 +203,7 @@ def _title(config: Mapping[str, Any], repo_id: str) -> str:
 
 def _facts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields what is most asked of a recipe, where it says so; the whole of it stands below."""
-    recipe = config["recipe"]
+    recipe = config.get("recipe") or {}
     asked = {
         "pre-training": ("objective", "variant"),
         "fine-tuning": ("method", "name"),
@@ -190,10 +220,12 @@ def _facts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         value = without_local_paths(_at(recipe, *keys))
         if value is not None:
             yield name, str(value)
-    attack = _at(recipe, "attack")
-    if isinstance(attack, Mapping) and "epsilon" in attack:
+    attack = attack_in_training(config)
+    if attack:
         radius, step_size = record_text.epsilon(attack["epsilon"]), record_text.epsilon(attack.get("step_size"))
         yield "attack in training", f"PGD, l∞ {radius}, {attack.get('steps')} steps of {step_size}"
+    elif "attack" in recipe:
+        yield "attack in training", "none"
     if config.get("classes"):
         yield "classes", ", ".join(config["classes"])
     if config.get("versions"):

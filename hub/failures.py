@@ -69,12 +69,17 @@ def _of_status(error: Exception, status: int, name: HubName, known: bool) -> str
         wrong = "does not accept the token: log in anew by hf auth login, or correct HF_TOKEN"
         return f"{constants.ENDPOINT} {wrong if known else 'wants a login: run hf auth login, or set HF_TOKEN'}."
     if status == 403:
-        return f"The token may not do this with {name.repo_id}; it needs the right to write. {_reason(error)}"
+        return f"The token may not do this with {name.repo_id}; it needs the right to write. {_said(error)}".rstrip()
     if status == 412:
         return f"Somebody else has committed to {name.repo_id} meanwhile; nothing was changed. Push again."
     if status == 429:
         return f"{constants.ENDPOINT} asks for a pause (429, too many requests). {_reason(error)}"
     return f"{constants.ENDPOINT} failed with {status}; try again later. {_reason(error)}"
+
+
+def _said(error: Exception) -> str:
+    """Returns what the server says of a refusal."""
+    return str(getattr(error, "server_message", None) or "")
 
 
 def _reason(error: Exception) -> str:

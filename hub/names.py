@@ -51,6 +51,18 @@ def given_name(text: str) -> HubName:
     return HubName(match["repo_id"], match["revision"])
 
 
+def tag_name(tag: str) -> str:
+    """Returns a tag that a commit can get, and by which `user/name@tag` finds it.
+
+    Raises:
+        UsageError: If git would not take it, or a branch is called so.
+    """
+    plain = _NAME.fullmatch(f"user/name@{tag}")
+    if not plain or ".." in tag or "//" in tag or tag == "main" or tag.endswith((".lock", "/", ".")):
+        raise UsageError(f"A tag is of letters, digits, '.', '-', '_' and '/', such as v1. Received: {tag!r}")
+    return tag
+
+
 def repository_id(name: str) -> str:
     """Returns `user/name` of where a model is to be published.
 

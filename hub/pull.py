@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acl_tf import __version__
-from acl_tf.errors import HubError, UsageError
+from acl_tf.errors import HubError, UnsafeModelError, UsageError
 from acl_tf.files import folder_atomically, locked, sha256
 from acl_tf.hub.failures import explained
 from acl_tf.hub.names import HubName
@@ -19,7 +19,8 @@ from acl_tf.hub.origin import described
 from acl_tf.hub.patience import persistently
 from acl_tf.manifest import MANIFEST, Entry, read_manifest, verify, write_manifest
 from acl_tf.model_files import CARD, ORIGIN
-from acl_tf.safety.model_folder import check_model, check_saved_models, saved_models
+from acl_tf.safety.model_folder import check_keras_model, check_saved_models, saved_models
+from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES
 from acl_tf.safety.saved_model import contents
 
 if TYPE_CHECKING:
@@ -56,24 +57,30 @@ def pull(name: HubName, destination: Path, trust: bool = False) -> Snapshot:
         UnsafeModelError: If the model would do more than compute.
         UsageError: If the folder is taken.
     """
-    if destination.is_file() or (destination.is_dir() and any(destination.iterdir())):
-        raise UsageError(f"The folder holds something already; choose another. Received: {str(destination)!r}")
+    place = destination.resolve()
+    _check_free(place, destination)
     snapshot = fetch(name)
-    findings = _trusted(snapshot.folder) if trust else check(snapshot.folder)
+    if not trust:
+        check(snapshot.folder)
     origin = {
         **described(snapshot.name),
         "requested": name.revision,
         "manifest_sha256": sha256(snapshot.folder / MANIFEST),
-        "trusted": findings,
+        "trusted": _trusted(snapshot.folder),
         "acl_tf": __version__,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    with locked(destination), folder_atomically(destination) as folder:
-        for file in [MANIFEST, *read_manifest(snapshot.folder / MANIFEST)]:
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(snapshot.folder / file, folder / file)
-        (folder / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
-        write_manifest(folder)
+    try:
+        with locked(place):
+            _check_free(place, destination)  # another process may have been faster
+            with folder_atomically(place) as folder:
+                _copy(snapshot.folder, folder)
+                (folder / ORIGIN).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+                write_manifest(folder)
+    except OSError as error:
+        raise HubError(
+            f"{destination} cannot be written: {error.strerror or error}; what is in the cache stays."
+        ) from error
     return snapshot
 
 
@@ -101,6 +108,9 @@ def fetch(name: HubName, files: Collection[str] | None = None) -> Snapshot:
             look = functools.partial(hf.HfApi().model_info, files_metadata=True)
             info = persistently(look, name.repo_id, revision=name.revision)
             pinned = HubName(name.repo_id, info.sha)
+            sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
+            if sizes.get(MANIFEST, 0) > MAX_TEXT_BYTES:
+                raise UnsafeModelError(f"{MANIFEST} in {name} is too large to be one; nothing was downloaded of it.")
             if name.revision != info.sha:
                 # Notes in the cache which commit the branch or tag is, for when there is no network.
                 persistently(hf.snapshot_download, name.repo_id, revision=name.revision, allow_patterns=[MANIFEST])
@@ -120,21 +130,38 @@ def fetch(name: HubName, files: Collection[str] | None = None) -> Snapshot:
     return snapshot
 
 
-def check(folder: Path) -> list[str]:
-    """Checks that nothing of a model folder runs code; returns what was let through: nothing.
+def check(folder: Path) -> None:
+    """Checks that nothing of a model folder would do more than compute.
 
     Raises:
         UnsafeModelError: If something would.
     """
-    check_model(folder)
+    check_keras_model(folder)
     check_saved_models(folder)
-    return []
+
+
+def _check_free(place: Path, destination: Path) -> None:
+    if place == Path.cwd():
+        raise UsageError(
+            "The folder that you are in cannot be exchanged for another; name one that is not there yet. "
+            f"Received: {str(destination)!r}"
+        )
+    if place.is_file() or (place.is_dir() and any(place.iterdir())):
+        raise UsageError(f"The folder holds something already; choose another. Received: {str(destination)!r}")
+
+
+def _copy(snapshot: Path, folder: Path) -> None:
+    """Copies the files of the manifest, not the links by which the cache holds them."""
+    for file in read_manifest(snapshot / MANIFEST):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(snapshot / file, folder / file)
 
 
 def _trusted(folder: Path) -> list[str]:
     """Returns what speaks against the SavedModels, which are let through; the Keras model is checked as ever."""
-    check_model(folder)
-    found = [finding for saved_model in saved_models(folder) for finding in contents(saved_model).findings]
+    check_keras_model(folder)
+    places = {place: contents(place).findings for place in saved_models(folder)}
+    found = [f"{place.relative_to(folder)}: {finding}" for place, findings in places.items() for finding in findings]
     for finding in found:
         logger.warning("Trusted, as --trust says: %s", finding)
     return found
@@ -157,6 +184,8 @@ def _compare_listed(info: "ModelInfo", entries: dict[str, Entry], name: HubName)
     """Compares what the Hub lists with the manifest, so that a wrong or huge file is not even downloaded."""
     listed = {sibling.rfilename: sibling for sibling in info.siblings or []}
     for file, entry in entries.items():
+        if entry.size > MAX_BYTES:
+            raise UnsafeModelError(f"{file} in {name} is too large for a model; nothing was downloaded of it.")
         if file not in listed:
             raise HubError(f"{file} is missing in {name}, although its manifest names it; nothing of it was used.")
         size, lfs = listed[file].size, listed[file].lfs

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acl_tf.errors import HubError
-from acl_tf.hub.card import card, has_users_part, users_part, without_local_paths
+from acl_tf.hub.card import card, merged, users_text, without_local_paths
 from acl_tf.hub.failures import explained
 from acl_tf.hub.names import HubName
 from acl_tf.hub.patience import persistently
 from acl_tf.manifest import MANIFEST, Entry, manifest_text, read_manifest, verify
-from acl_tf.model_files import CARD, CONFIG
+from acl_tf.model_files import CARD, CONFIG, ORIGIN
 from acl_tf.records import RECORDS, read_file
-from acl_tf.safety.model_folder import check_model, check_saved_models
+from acl_tf.safety.model_folder import check_keras_model, check_saved_models
 
 if TYPE_CHECKING:
     import huggingface_hub as hf
     from huggingface_hub.hf_api import ModelInfo
+
+PRECONDITION_FAILED = 412  # of HTTP: the parent of a commit is not the newest one any more
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ def push(
     from huggingface_hub import constants
 
     verify(folder)
-    check_model(folder)
+    check_keras_model(folder)
     check_saved_models(folder)
     if constants.HF_HUB_OFFLINE:
         raise HubError("Offline mode is on (HF_HUB_OFFLINE), so nothing can be published.")
@@ -83,16 +85,11 @@ def push(
         tagged = _tagged(api, repo_id, tag)
         if tagged and (tagged != head.sha or before != files[MANIFEST]):
             raise HubError(f"The tag {tag} of {repo_id} is that of another commit, {tagged}; choose a new one.")
-        commit = persistently(
-            api.create_commit,
-            repo_id,
-            operations=[*_additions(files), *_deletions(head, before, files)],
-            commit_message=message or f"Publish by acl-tf{f', {tag}' if tag else ''}",
-            parent_commit=head.sha,
-        )
+        sha = _commit(head, files, before, message or f"Publish by acl-tf{f', {tag}' if tag else ''}")
         if tag and not tagged:
-            api.create_tag(repo_id, tag=tag, revision=commit.oid)
-    return Published(HubName(repo_id, commit.oid), commit.commit_url, uploaded=commit.oid != head.sha)
+            persistently(api.create_tag, repo_id, tag=tag, revision=sha, exist_ok=True)
+    url = f"{constants.ENDPOINT}/{repo_id}/commit/{sha}"
+    return Published(HubName(repo_id, sha), url, uploaded=sha != head.sha)
 
 
 def contents(folder: Path, repo_id: str, card_on_hub: bytes | None = None) -> dict[str, Path | bytes]:
@@ -109,19 +106,47 @@ def contents(folder: Path, repo_id: str, card_on_hub: bytes | None = None) -> di
         `path → file, or its content`.
     """
     entries = read_manifest(folder / MANIFEST)
+    entries.pop(ORIGIN, None)  # says where this folder is from, not where it goes
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    config = {**config, "recipe": without_local_paths(config["recipe"])}
+    config = {**config, "recipe": without_local_paths(config.get("recipe") or {})}
     records = read_file(folder / RECORDS) if RECORDS in entries else []
-    previous = (folder / CARD).read_text(encoding="utf-8") if CARD in entries else ""
+    here = (folder / CARD).read_text(encoding="utf-8", errors="replace") if CARD in entries else ""
     there = (card_on_hub or b"").decode(errors="replace")
-    if not has_users_part(previous):
-        previous = there
-    elif has_users_part(there) and users_part(there) != users_part(previous):
+    if users_text(here) and users_text(there) and users_text(here) != users_text(there):
         logger.warning("What you wrote into %s of the folder replaces what is in that of %s.", CARD, repo_id)
-    texts = {CONFIG: json.dumps(config, indent=2) + "\n", CARD: card(config, records, repo_id, previous)}
+    texts = {
+        CONFIG: json.dumps(config, indent=2) + "\n",
+        CARD: card(config, records, repo_id, merged(there, here)),
+    }
     made = {name: text.encode() for name, text in texts.items()}
     entries |= {name: Entry(len(content), hashlib.sha256(content).hexdigest()) for name, content in made.items()}
     return {**{name: folder / name for name in entries}, **made, MANIFEST: manifest_text(entries).encode()}
+
+
+def _commit(head: "ModelInfo", files: Mapping[str, Path | bytes], before: bytes | None, message: str) -> str:
+    """Makes one commit of all changes on the one that was looked at; returns its SHA, or that one's without changes.
+
+    Where the answer is lost and the client asks again, the Hub says that it has moved on: perhaps by this very commit.
+    """
+    import huggingface_hub as hf
+    from huggingface_hub import errors
+
+    operations = [*_additions(files), *_deletions(head, before, files)]
+    try:
+        return persistently(
+            hf.HfApi().create_commit,
+            head.id,
+            operations=operations,
+            commit_message=message,
+            parent_commit=head.sha,
+        ).oid
+    except errors.HfHubHTTPError as error:
+        if error.response is None or error.response.status_code != PRECONDITION_FAILED:
+            raise
+        now = persistently(hf.HfApi().model_info, head.id, files_metadata=True)
+        if _on_hub(now, MANIFEST) != files[MANIFEST]:
+            raise
+        return str(now.sha)
 
 
 def _on_hub(head: "ModelInfo", name: str) -> bytes | None:
@@ -135,7 +160,7 @@ def _on_hub(head: "ModelInfo", name: str) -> bytes | None:
 
 def _tagged(api: "hf.HfApi", repo_id: str, tag: str | None) -> str | None:
     """Returns the commit that a tag is of, or None where there is no such tag."""
-    tags = api.list_repo_refs(repo_id).tags if tag else []
+    tags = persistently(api.list_repo_refs, repo_id).tags if tag else []
     return next((ref.target_commit for ref in tags if ref.name == tag), None)
 
 

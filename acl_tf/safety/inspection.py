@@ -11,7 +11,7 @@ from acl_tf.errors import AclTfError, ModelFolderError
 from acl_tf.files import sha256
 from acl_tf.locate import find_model_folder, read_config, read_records
 from acl_tf.manifest import MANIFEST, read_manifest, verify
-from acl_tf.model_files import MODEL
+from acl_tf.model_files import FILES, MODEL
 from acl_tf.records import Record
 from acl_tf.safety.keras_file import check_keras_file, classes_of
 from acl_tf.safety.model_folder import saved_models
@@ -30,6 +30,7 @@ class Inspection:
         files: `relative path → (size in bytes, SHA-256)`: what the manifest says; of a lone file, what it is.
         layers: How many classes of each name the Keras models are made of: `name → number of files`.
         saved_models: `relative path → contents`.
+        unread: Files that acl-tf knows nothing of, and does not load.
         findings: Why it would be refused; empty: it would not.
     """
 
@@ -39,6 +40,7 @@ class Inspection:
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     layers: Counter[str] = field(default_factory=Counter)
     saved_models: dict[str, Contents] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -64,7 +66,8 @@ def inspect_model(model: str) -> Inspection:
     path = Path(model).expanduser()
     if path.suffix == ".keras":
         return _keras_file(path)
-    if not (path / MANIFEST).exists() and any([*path.glob("saved_model.*"), *path.glob(f"*/{FILE}")]):
+    versions = [file for file in path.glob(f"*/{FILE}") if file.parent.name.isdecimal()]
+    if not (path / MANIFEST).exists() and (versions or any(path.glob("saved_model.*"))):
         return _saved_models(path)
     return _model_folder(find_model_folder(model, files=None))
 
@@ -102,9 +105,11 @@ def _model_folder(folder: Path) -> Inspection:
         inspection.config = read_config(folder)
     with inspection.found():
         inspection.records = read_records(folder)
-    with inspection.found():
-        _add_keras_file(inspection, folder / MODEL)
+    for file in sorted({folder / MODEL, *folder.rglob("*.keras")}):
+        with inspection.found():
+            _add_keras_file(inspection, file)
     _add_saved_models(inspection, folder)
+    _add_unread(inspection, folder)
     return inspection
 
 
@@ -113,6 +118,14 @@ def _add_keras_file(inspection: Inspection, path: Path) -> None:
         raise ModelFolderError(f"{path} is missing.")
     inspection.layers.update(name for _, name in classes_of(path))
     check_keras_file(path)
+
+
+def _add_unread(inspection: Inspection, folder: Path) -> None:
+    within = [folder / place for place in inspection.saved_models]
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        known = file.suffix == ".keras" or file in {folder / name for name in (MANIFEST, *FILES)}
+        if not known and not any(file.is_relative_to(place) for place in within):
+            inspection.unread.append(file.relative_to(folder).as_posix())
 
 
 def _add_saved_models(inspection: Inspection, folder: Path) -> None:

@@ -7,7 +7,7 @@ from acl_tf.safety.keras_file import check_keras_file
 from acl_tf.safety.saved_model import check_saved_model
 
 
-def check_model(folder: Path) -> None:
+def check_keras_model(folder: Path) -> None:
     """Checks the Keras model of a model folder.
 
     Raises:

@@ -49,7 +49,7 @@ def test_a_model_folder(folder, capsys):
     assert [line for line in lines if line.startswith("record ")][1] == (
         "record      robust_accuracy 45.10, PGD-20 l∞ 8/255, 1 restart, digits/test"
     )
-    assert lines[-1] == "verdict     safe: nothing in it does more than compute"
+    assert lines[-1] == "verdict     safe: what acl-tf loads of it only computes"
 
 
 def test_json(folder, capsys):

@@ -146,3 +146,10 @@ def test_trust_needs_a_folder(hub, sha, fail):
         2,
         "acl-tf: error: --trust is recorded in a folder of yours; name one. Received: --trust without DIR",
     )
+
+
+def test_into_the_folder_that_one_is_in(fail, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for here in (".", tmp_path, "../" + tmp_path.name):
+        code, line = fail("pull", "alice/model", here)
+        assert code == 2 and line.startswith("acl-tf: error: The folder that you are in cannot be exchanged")

@@ -13,6 +13,15 @@ from tests.hub.conftest import environment
 from tests.report.folders import robust
 
 
+@pytest.mark.parametrize("tag", ["bad tag", "main", "v..1", "-v1", "v1/", "ünï", "v1.lock"])
+def test_a_tag_that_git_would_not_take(fail, model_folder, tag):
+    code, line = fail("push", model_folder, "alice/model", f"--tag={tag}")
+    assert (code, line) == (
+        2,
+        f"acl-tf: error: A tag is of letters, digits, '.', '-', '_' and '/', such as v1. Received: {tag!r}",
+    )
+
+
 def test_push_prints_the_commit(hub, model_folder, capsys):
     code = run(["push", str(model_folder), "alice/model", "--private", "--tag", "v1", "--message", "As in the paper"])
     out, err = capsys.readouterr()

@@ -37,6 +37,7 @@ class Fault:
     status: int = 0
     drop_after: int | None = None
     reset: bool = False
+    lost: bool = False
     action: Callable[[], Any] | None = None
 
 
@@ -89,6 +90,10 @@ class Hub:
     def drop(self, pattern: str, after: int, times: int = 1, reset: bool = False) -> None:
         """Closes the connection after so many bytes of the body, of the request (PUT) or of the answer (GET)."""
         self.faults.append(Fault(pattern, times, drop_after=after, reset=reset))
+
+    def lose(self, pattern: str) -> None:
+        """Does what the next request of the pattern asks for, and answers as a proxy that has waited too long."""
+        self.faults.append(Fault(pattern, 1, lost=True))
 
     def before(self, pattern: str, action: Callable[[], Any]) -> None:
         """Calls an action before the next request of the pattern is answered: somebody else was faster."""
@@ -183,6 +188,8 @@ class Handler(BaseHTTPRequestHandler):
         self.connection.close()
 
     def send(self, status: int, content: bytes, **headers: str) -> None:
+        if self.fault and self.fault.lost:
+            status, content = 504, b"{}"
         self.entry.status = status
         self.send_response(status)
         for name, value in ({"Content-Length": str(len(content))} | headers).items():

@@ -7,7 +7,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from acl_tf.errors import ModelFolderError
-from acl_tf.hub.card import card, has_users_part
+from acl_tf.hub.card import card, merged, users_text
 from tests.report.folders import corrupted, record, robust
 
 VERSIONS = {"acl_tf": "0.1.0", "tensorflow": "2.21.0", "keras": "3.15.1", "python": "3.11.7"}
@@ -121,7 +121,7 @@ def test_the_same_again_is_the_same():
     assert first == card(CONFIG, RECORDS, "alice/model") == card(CONFIG, RECORDS, previous=first)
     assert first == card(CONFIG, RECORDS, "alice/model", card(CONFIG, RECORDS, "alice/model", first))
     assert json.loads(json.dumps(metadata(first))) == metadata(first)  # nothing that YAML alone knows, as dates
-    assert not has_users_part(first)
+    assert users_text(first) == ""
 
 
 def test_a_new_name_and_new_records_replace_the_old():
@@ -136,7 +136,7 @@ def test_a_new_name_and_new_records_replace_the_old():
 def test_text_above_and_below_stays_where_it_is():
     front, body = card(CONFIG, RECORDS[:1], "alice/model").split("---\n", 2)[1:]
     previous = f"---\n{front}---\n# Mine\n\nAbove — ümlaut.\n\n{body}\n## Mine too\n\n---\nBelow.\n"
-    assert has_users_part(previous)
+    assert users_text(previous)
     markdown = card(CONFIG, RECORDS, "alice/model", previous)
     assert text_of(markdown).startswith("# Mine\n\nAbove — ümlaut.\n\n<!-- acl-tf begin")
     assert markdown.endswith("<!-- acl-tf end -->\n\n## Mine too\n\n---\nBelow.\n")
@@ -146,7 +146,7 @@ def test_text_above_and_below_stays_where_it_is():
 
 @pytest.mark.parametrize("previous", ["# By hand\n\nAll mine.", "---\nlicense: mit\n---\n\n# By hand\n\nAll mine.\n\n"])
 def test_a_card_by_hand_is_kept_below(previous):
-    assert has_users_part(previous)
+    assert users_text(previous)
     markdown = card(CONFIG, RECORDS, "alice/model", previous)
     assert markdown.endswith("<!-- acl-tf end -->\n\n# By hand\n\nAll mine.\n")
     assert metadata(markdown).get("license") == ("mit" if "license" in previous else None)
@@ -158,7 +158,6 @@ def test_the_users_metadata_stay_and_the_generated_are_renewed():
     mine = {**yaml.safe_load(front), "license": "mit", "language": ["en"], "library_name": "wrong"}
     mine["tags"] += ["mine"]
     previous = f"---\n{yaml.safe_dump(mine)}---\n{body}"
-    assert has_users_part(previous)
     data = metadata(card(CONFIG, RECORDS, "alice/model", previous))
     assert (data["license"], data["language"], data["library_name"]) == ("mit", ["en"], "keras")
     assert data["tags"].count("acl-tf") == 1 and data["tags"][-1] == "mine"
@@ -184,3 +183,54 @@ def test_metadata_that_are_no_yaml():
         card(CONFIG, RECORDS, "alice/model", "---\nlicense: [mit\n---\nMine.\n")
     assert str(error.value).startswith("The metadata at the head of README.md are no YAML: ")
     assert "\n" not in str(error.value)
+
+
+def test_a_byte_order_mark_is_no_text():
+    assert metadata(card(CONFIG, RECORDS, previous="\ufeff---\nlicense: mit\n---\nMine.\n"))["license"] == "mit"
+
+
+def test_two_cards_become_one():
+    there = "---\nlicense: mit\nlanguage: en\n---\nThere.\n"
+    both = merged(there, "---\nlicense: bsd\n---\nHere.\n")
+    assert (metadata(both), users_text(both)) == ({"license": "bsd", "language": "en"}, "Here.")
+    assert users_text(merged(there, card(CONFIG, RECORDS))) == "There."
+
+
+# What it says of robustness
+
+
+def with_recipe(recipe: dict) -> str:
+    return card({**CONFIG, "recipe": recipe}, [record()])
+
+
+ATTACK = {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 10}
+
+
+@pytest.mark.parametrize(
+    "recipe, row, says",
+    [
+        ({"method": {"name": "trades"}, "attack": ATTACK}, "PGD, l∞ 8/255, 10 steps of 2/255", "was trained against"),
+        ({"objective": {"variant": "ds"}, "attack": ATTACK}, "PGD, l∞ 8/255, 10 steps of 2/255", "was trained against"),
+        ({"objective": {"variant": "s2s"}, "attack": ATTACK}, "none", "was not trained against"),
+        ({"method": {"name": "standard", "mode": "full"}, "attack": ATTACK}, "none", "was not trained against"),
+        ({"method": {"name": "standard", "mode": "linear"}, "attack": ATTACK}, "none", "trained on clean images"),
+        ({"imported_from": "acl.pt"}, None, "is not recorded here"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_it_claims_no_training_that_was_not(recipe, row, says):
+    markdown = with_recipe(recipe)
+    assert f"| attack in training | {row} |" in markdown if row else "attack in training" not in markdown
+    assert says in markdown and ("adversarial-robustness" in metadata(markdown)["tags"]) == (
+        says == "was trained against"
+    )
+    assert "upper bound" not in markdown  # nothing was attacked
+
+
+def test_the_method_is_cited():
+    assert "zhang2019theoretically" in with_recipe({"method": {"name": "trades"}, "attack": ATTACK})
+    assert "zhang2019theoretically" not in with_recipe({"method": {"name": "at"}, "attack": ATTACK})
+
+
+def test_a_folder_that_says_little():
+    assert "An image classifier made with acl-tf" in card({"kind": "classifier"}, [])

@@ -164,7 +164,6 @@ def test_what_the_user_writes_on_the_hub_survives(hub, model_folder):
 def test_a_card_that_the_hub_does_not_accept(hub, model_folder):
     card = (model_folder / "README.md").read_text()
     (model_folder / "README.md").write_text(card.replace("---\n", "---\nlicense: yes, please\n", 1))
-    write_manifest(model_folder)
     assert complaint(push, model_folder, MODEL) == (
         f'{hub.url} does not accept the metadata of README.md: "license" must be one of [apache-2.0, mit]'
     )
@@ -308,3 +307,47 @@ def test_folders_of_this_machine_are_not_published(hub, model_folder):
     for name in ("config.json", "README.md"):
         content = hub.repositories[MODEL].head.files[name].content.decode()
         assert "secret" not in content and "runs/" not in content and "digits" in content
+
+
+# The card of the folder
+
+
+def test_a_card_that_was_edited_by_hand_is_pushed(hub, model_folder):
+    """With an editor, and nothing else."""
+    with (model_folder / "README.md").open("a") as file:
+        file.write("\nMy words.\n")
+    acl_tf.load(model_folder)
+    push(model_folder, MODEL)
+    assert "My words." in hub.repositories[MODEL].head.files["README.md"].content.decode()
+    fetch(HubName(MODEL))
+
+
+def test_metadata_in_the_folder_and_text_on_the_hub_are_both_kept(hub, model_folder):
+    push(model_folder, MODEL)
+    repository = hub.repositories[MODEL]
+    repository.commit({"README.md": repository.head.files["README.md"].content + b"\nThere.\n"})
+    card = (model_folder / "README.md").read_text()
+    (model_folder / "README.md").write_text(card.replace("---\n", "---\nlicense: mit\n", 1))
+    push(model_folder, MODEL)
+    pushed = repository.head.files["README.md"].content.decode()
+    assert "There." in pushed and "license: mit" in pushed
+
+
+def test_where_a_folder_is_from_is_not_published(hub, model_folder):
+    (model_folder / "origin.json").write_text('{"repo_id": "bob/model", "revision": "0"}')
+    write_manifest(model_folder)
+    push(model_folder, MODEL)
+    assert "origin.json" not in hub.repositories[MODEL].head.files
+    fetch(HubName(MODEL))
+
+
+# An answer that is lost
+
+
+def test_a_commit_whose_answer_is_lost_is_found(hub, model_folder):
+    """The client asks again, and the Hub has moved on: by this very commit."""
+    hub.lose("^POST /api/models/alice/model/commit/")
+    published = push(model_folder, MODEL, tag="v1")
+    repository = hub.repositories[MODEL]
+    assert published.uploaded and published.name.revision == repository.head.sha == repository.tags["v1"]
+    assert len(repository.commits) == 2
