@@ -4,14 +4,19 @@ from pathlib import Path
 
 import click
 
-from acl_tf.cli.settings import run_name
+from acl_tf.client.address import LARGEST_VERSION
 from acl_tf.startup import start_tensorflow
 
 
 @click.command(short_help="Write a SavedModel for TF Serving.")
 @click.argument("model", metavar="MODEL")
 @click.argument("directory", metavar="DIR")
-@click.option("--version", type=click.IntRange(min=1), help="[default: one more than the newest in DIR]")
+@click.option(
+    "--version",
+    metavar="N",
+    type=click.IntRange(1, LARGEST_VERSION),
+    help="[default: one more than the newest in DIR]",
+)
 @click.option("--fold-bn", is_flag=True, help="Fold batch normalisation into the convolutions: faster, same outputs.")
 @click.option("--trainable", is_flag=True, help="Can be fine-tuned where it is loaded, by no client of a server.")
 @click.option("--serving-kit", is_flag=True, help="Also write configurations and client examples for TF Serving.")
@@ -40,9 +45,9 @@ def export(
     The path of the SavedModel is printed.
     """
     from acl_tf.errors import UsageError
-    from acl_tf.export.serving_kit import check_name, write_serving_kit
+    from acl_tf.export.serving_kit import check_classes, check_name, write_serving_kit
 
-    base_path, name = Path(directory), name or run_name(directory)
+    base_path, name = Path(directory), name or Path(directory).resolve().name
     if serving_kit:
         check_name(name)
     if fold_bn and trainable:
@@ -54,6 +59,8 @@ def export(
     from acl_tf.export.served import load_for_serving
 
     served = load_for_serving(model)
+    if serving_kit:
+        check_classes(served.classes)
     saved_model = add_version(base_path, version, served.folded() if fold_bn else served, trainable)
     if serving_kit:
         write_serving_kit(base_path, name, served.kind, served.image_shape, served.classes)

@@ -70,8 +70,8 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
     front = _yaml({**made, **own, "tags": [*made["tags"], *own.get("tags", [])]})
     if generated:
         return f"---\n{front}---\n{body[: generated.start()]}{text}{body[generated.end() :]}"
-    own = f"\n{body.strip()}\n" if body.strip() else ""
-    return f"---\n{front}---\n{text}{own}"
+    below = f"\n{body.strip()}\n" if body.strip() else ""
+    return f"---\n{front}---\n{text}{below}"
 
 
 def users_text(text: str) -> str:

@@ -20,7 +20,7 @@ def read_classes(file: Path) -> tuple[str, ...]:
         classes = json.loads(text)["classes"] if file.suffix == ".json" else text.splitlines()
     except OSError as error:
         raise UsageError(f"--classes cannot be read: {error.strerror}. Received: {str(file)!r}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
             f"--classes must be text with a name a line, or config.json of a model folder. Received: {str(file)!r}"
         ) from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acl_tf.client.images import batches
-from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, Server, ServerError, one_line
+from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, Server, ServerError, shown
 
 # Outputs of the models that acl-tf exports, by their kind.
 OUTPUTS = {"classifier": ("logits", "probabilities"), "encoder": ("features",)}
@@ -47,14 +47,14 @@ def served_kind(server: Server) -> str:
     if SIGNATURE not in signatures:
         raise ServerError(
             f"The model {address.model!r} at {address.server} has no signature {SIGNATURE}, as models of acl-tf "
-            f"export have. Received: {', '.join(sorted(signatures)) or 'no signatures'}"
+            f"export have. Received: {shown(', '.join(sorted(signatures)) or 'no signatures')}"
         )
     for kind, outputs in OUTPUTS.items():
         if set(outputs) <= set(signatures[SIGNATURE]):
             return kind
     raise ServerError(
         f"The model {address.model!r} at {address.server} returns neither probabilities nor features. "
-        f"Received: {', '.join(signatures[SIGNATURE])}"
+        f"Received: {shown(', '.join(signatures[SIGNATURE]) or 'no outputs')}"
     )
 
 
@@ -97,12 +97,15 @@ def _check(server: Server, outputs: Outputs) -> None:
         if not isinstance(values, list) or not values or not all(map(_is_number, values)):
             raise ServerError(
                 f"The server at {server.address.server} did not answer with finite numbers. "
-                f"Received: {name}={one_line(str(values))}"
+                f"Received: {name}={shown(values)}"
             )
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond every float
+        return False
 
 
 def _not_served(server: Server) -> ServerError:

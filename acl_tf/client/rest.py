@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from acl_tf.client.address import Address
-from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, ServerError, VersionState, one_line
+from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, ServerError, VersionState, one_line, shown
 
 
 class RestServer:
@@ -34,7 +34,7 @@ class RestServer:
         answer = self._ask("GET", f"{self._version}/metadata")
         try:
             signatures = answer["metadata"]["signature_def"]["signature_def"]
-            return {name: tuple(sorted(signature["outputs"])) for name, signature in signatures.items()}
+            return {name: tuple(sorted(signature["outputs"].keys())) for name, signature in signatures.items()}
         except (AttributeError, KeyError, TypeError) as error:
             raise self._unexpected("metadata", answer) from error
 
@@ -42,10 +42,10 @@ class RestServer:
         answer = self._ask("GET", self._model)
         try:
             return [
-                VersionState(int(row["version"]), str(row["state"]), one_line(row["status"]["error_message"]))
+                VersionState(int(row["version"]), shown(row["state"]), one_line(row["status"]["error_message"]))
                 for row in answer["model_version_status"]
             ]
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise self._unexpected("status", answer) from error
 
     def predict(self, images: Sequence[bytes], outputs: tuple[str, ...]) -> list[Outputs]:
@@ -70,6 +70,10 @@ class RestServer:
             answer = self._session.request(method, url, json=question, timeout=self._timeout, allow_redirects=False)
         except requests.RequestException as error:
             raise self._unreachable(error) from error
+        except ValueError as error:  # requests reads a redirection even where it does not follow it
+            raise ServerError(
+                f"The server at {self.address.server} did not answer with HTTP. Received: {one_line(str(error))}"
+            ) from error
         if answer.is_redirect:
             target = one_line(answer.headers["location"])
             raise ServerError(f"The server at {self.address.server} is elsewhere; ask there. Received: {target}")
@@ -88,7 +92,7 @@ class RestServer:
 
     def _failure(self, answer: requests.Response, content: Mapping[str, Any] | None) -> ServerError:
         said = content.get("error") if content else None
-        status = f"HTTP {answer.status_code} {answer.reason or ''}".strip()
+        status = one_line(f"HTTP {answer.status_code} {answer.reason or ''}")
         if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return Refused(self.address.server, status)
         if isinstance(said, str):
@@ -107,7 +111,7 @@ class RestServer:
 
     def _unexpected(self, wanted: str, answer: Mapping[str, Any]) -> ServerError:
         return ServerError(
-            f"The server at {self.address.server} did not answer with {wanted}. Received: {one_line(str(answer))}"
+            f"The server at {self.address.server} did not answer with {wanted}. Received: {shown(answer)}"
         )
 
 
@@ -115,7 +119,7 @@ def _object(answer: requests.Response) -> Mapping[str, Any] | None:
     """Returns the JSON object that is the answer, if it is one."""
     try:
         content = answer.json()
-    except ValueError:
+    except (ValueError, RecursionError):  # the second: lists in lists in lists
         return None
     return content if isinstance(content, dict) else None
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -26,6 +27,8 @@ SIGNATURES = "signature_def"
 # Codes that blame the request; REST answers all of them by 400. Of an exhausted resource, only the length of a message.
 REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE)
 TOO_LARGE = "larger than max"
+# What `tf.make_ndarray` raises where type, shape and content do not fit together, or none could hold them.
+NO_TENSOR = (TypeError, ValueError, KeyError, OverflowError, MemoryError)
 
 
 class RpcServer:
@@ -50,30 +53,38 @@ class RpcServer:
         question = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=[SIGNATURES])
         answer = self._ask(self._prediction.GetModelMetadata, question)
         found = get_model_metadata_pb2.SignatureDefMap()
-        answer.metadata[SIGNATURES].Unpack(found)
+        try:
+            unpacked = answer.metadata[SIGNATURES].Unpack(found)
+        except DecodeError as error:
+            raise self._unexpected("metadata", str(error)) from error
+        if not unpacked:
+            raise self._unexpected("metadata", answer.metadata[SIGNATURES].TypeName() or "nothing")
         return {name: tuple(sorted(signature.outputs)) for name, signature in found.signature_def.items()}
 
     def states(self) -> list[VersionState]:
         spec = model_pb2.ModelSpec(name=self.address.model)
         answer = self._ask(self._models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest(model_spec=spec))
         names = get_model_status_pb2.ModelVersionStatus.State
-        return [
-            VersionState(row.version, names.Name(row.state), one_line(row.status.error_message))
-            for row in answer.model_version_status
-        ]
+        try:
+            return [
+                VersionState(row.version, names.Name(row.state), one_line(row.status.error_message))
+                for row in answer.model_version_status
+            ]
+        except ValueError as error:  # a state without a name
+            raise self._unexpected("status", str(error)) from error
 
     def predict(self, images: Sequence[bytes], outputs: tuple[str, ...]) -> list[Outputs]:
         question = predict_pb2.PredictRequest(model_spec=self._spec(), output_filter=outputs)
         question.model_spec.signature_name = SIGNATURE
         question.inputs[SIGNATURE].CopyFrom(tf.make_tensor_proto(list(images), tf.string))
         answer = self._ask(self._prediction.Predict, question)
-        rows = {name: tf.make_ndarray(answer.outputs[name]) for name in outputs if name in answer.outputs}
+        try:
+            rows = {name: tf.make_ndarray(answer.outputs[name]) for name in outputs if name in answer.outputs}
+        except NO_TENSOR as error:
+            raise self._unexpected(" and ".join(outputs), f"{type(error).__name__}: {error}") from error
         if len(rows) != len(outputs) or any(array.shape[:1] != (len(images),) for array in rows.values()):
             received = ", ".join(f"{name} {array.shape}" for name, array in rows.items()) or "nothing"
-            raise ServerError(
-                f"The server at {self.address.server} did not answer with {' and '.join(outputs)} for {len(images)} "
-                f"images. Received: {received}"
-            )
+            raise self._unexpected(f"{' and '.join(outputs)} for {len(images)} images", received)
         return [{name: array[row].tolist() for name, array in rows.items()} for row in range(len(images))]
 
     def close(self) -> None:
@@ -90,6 +101,11 @@ class RpcServer:
             return method(question, timeout=self._timeout)
         except grpc.RpcError as error:
             raise self._failure(error.code(), error.details() or "") from error
+
+    def _unexpected(self, wanted: str, received: str) -> ServerError:
+        return ServerError(
+            f"The server at {self.address.server} did not answer with {wanted}. Received: {one_line(received)}"
+        )
 
     def _failure(self, code: grpc.StatusCode, details: str) -> ServerError:
         server, reason = self.address.server, one_line(details)

@@ -88,6 +88,14 @@ def connect(address: Address, timeout: float) -> Server:
     return RpcServer(address, timeout)
 
 
+def shown(value: object) -> str:
+    """Returns what a server answered, as `one_line` does, whatever it is."""
+    try:
+        return one_line(str(value))
+    except RecursionError:
+        return "a value that is nested too deeply"
+
+
 def one_line(message: str) -> str:
     """Returns what a server says in one line, without the names of graph nodes, and not at any length."""
     text = record_text.printable(" ".join(message.split("[[{{")[0].split()))

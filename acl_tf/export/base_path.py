@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from acl_tf.client.address import LARGEST_VERSION
 from acl_tf.errors import UsageError
 from acl_tf.export.saved_model import export_saved_model, export_trainable_saved_model
 from acl_tf.export.served import Served
@@ -21,14 +22,17 @@ def add_version(base_path: Path, version: int | None, served: Served, trainable:
         The path of the SavedModel.
 
     Raises:
-        UsageError: If that version is there already, or if the base path is a file.
+        UsageError: If that version is there already, if it is none that TF Serving can count to, or if the base path
+            is a file.
     """
     if base_path.is_file():
         raise UsageError(f"The base path of a served model is a folder. Received: {str(base_path)!r}, a file")
     write = export_trainable_saved_model if trainable else export_saved_model
-    with locked(base_path):
+    with locked(base_path / "versions"):  # in it: what is around it may not be ours to write to
         present = versions(base_path)
         number = version or max(present, default=0) + 1
+        if number > LARGEST_VERSION:
+            raise UsageError(f"A version is at most 2**63 - 1; choose one by --version. Received: {number}")
         if number in present:
             raise UsageError(
                 f"{base_path} has this version already, and a server may be serving it; choose another, or none for "
@@ -40,6 +44,7 @@ def add_version(base_path: Path, version: int | None, served: Served, trainable:
 
 
 def versions(base_path: Path) -> set[int]:
-    """Returns the numbers of the versions in a base path."""
+    """Returns the numbers of the versions in a base path; TF Serving ignores those beyond 64 bits, and so does this."""
     folders = base_path.iterdir() if base_path.is_dir() else ()
-    return {int(folder.name) for folder in folders if folder.name.isdecimal()}
+    numbers = {int(folder.name) for folder in folders if folder.name.isascii() and folder.name.isdecimal()}
+    return {number for number in numbers if number <= LARGEST_VERSION}

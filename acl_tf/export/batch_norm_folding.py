@@ -48,7 +48,8 @@ def _foldable(model: keras.Model) -> dict[str, str]:
     pairs = {}
     for layer in model.layers:
         if isinstance(layer, keras.layers.Conv2D):
-            # One call, one reader; what the model returns itself must stay as it is.
+            # One call, one reader; what the model returns itself must stay as it is. Keras has no public way to ask a
+            # layer for its readers, but get_config(), which would have to be taken apart for each kind of model.
             readers = [node.operation for node in layer._outbound_nodes]
             alone = len(layer._inbound_nodes) == len(readers) == 1 and _is_of_channels(readers[0])
             if alone and layer.activation is keras.activations.linear and layer.output is not model.outputs[0]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from acl_tf.errors import UsageError
+from acl_tf.errors import AclTfError, UsageError
 from acl_tf.export.warm_up import write_warm_up_requests
 
 # What a signature returns of what the Keras model computes.
@@ -14,6 +14,8 @@ OUTPUTS: dict[str, Callable[[tf.Tensor], dict[str, tf.Tensor]]] = {
     "encoder": lambda features: {"features": features},
     "classifier": lambda logits: {"logits": logits, "probabilities": tf.nn.softmax(logits)},
 }
+
+CHANNELS = (1, 3)  # what JPEG and PNG files are decoded to
 
 
 def export_saved_model(model: keras.Model, path: Path, kind: str) -> None:
@@ -26,6 +28,7 @@ def export_saved_model(model: keras.Model, path: Path, kind: str) -> None:
 
     Raises:
         UsageError: If the model does not take images of one size.
+        AclTfError: If it cannot be written.
     """
     _save(_root(model), model, path, kind)
 
@@ -44,6 +47,7 @@ def export_trainable_saved_model(model: keras.Model, path: Path, kind: str) -> N
 
     Raises:
         UsageError: If the model does not take images of one size.
+        AclTfError: If it cannot be written.
 
     Reference: https://www.tensorflow.org/hub/reusable_saved_models
     """
@@ -138,21 +142,34 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
     """Returns height, width and channels of the images that a model takes.
 
     Raises:
-        UsageError: If it takes something else, or images of any size.
+        UsageError: If it takes something else, images of any size, or of neither 1 nor 3 channels.
     """
     shape = model.input_shape
     if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
         raise UsageError(f"A served model takes images of one size, (batch, height, width, 3). Received: {shape}")
+    if shape[-1] not in CHANNELS:
+        raise UsageError(f"A served model takes images of 3 channels, or of 1. Received: {shape}")
     return shape[1:]
 
 
 def _root(model: keras.Model) -> "tf.__internal__.tracking.AutoTrackable":
     """Returns what a SavedModel is saved from: it holds the variables that can be reached from there, no layers."""
+    # Its public subclasses do not fit: tf.Module's `variables` and `trainable_variables` are properties, which
+    # nothing can be assigned to, and tf.train.Checkpoint saves a counter of its own.
     root = tf.__internal__.tracking.AutoTrackable()
     root.variables = [variable.value for variable in model.variables]
     return root
 
 
 def _save(root: "tf.__internal__.tracking.AutoTrackable", model: keras.Model, path: Path, kind: str) -> None:
-    tf.saved_model.save(root, str(path), signatures=signatures(model, kind))
-    write_warm_up_requests(path, image_shape(model))
+    functions = signatures(model, kind)
+    try:
+        tf.saved_model.save(root, str(path), signatures=functions)
+        write_warm_up_requests(path, image_shape(model))
+    except tf.errors.OpError as error:  # of a full disk: TensorFlow writes by itself
+        raise AclTfError(f"Cannot write a SavedModel into {path.parent}: {_reason(error)}.") from error
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """Returns what the system said: `{{node …}} PATH; REASON [Op:…]`."""
+    return " ".join(error.message.rsplit("; ", 1)[-1].split(" [Op:")[0].split())

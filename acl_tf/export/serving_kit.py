@@ -44,9 +44,7 @@ def write_serving_kit(
         OSError: If they cannot be written.
     """
     check_name(name)
-    broken = [label for label in classes or () if label.splitlines() != [label]]
-    if broken:
-        raise UsageError(f"{CLASSES} has a line for each class, so names are one line. Received: {broken[0]!r}")
+    check_classes(classes or ())
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("acl_tf.export"),
         undefined=jinja2.StrictUndefined,
@@ -83,6 +81,17 @@ def check_name(name: str) -> None:
             "The name of a served model has at most 50 letters (A–Z), digits, dots, hyphens and underscores, and "
             f"begins and ends with a letter or digit; choose one by --name. Received: {name!r}"
         )
+
+
+def check_classes(classes: Sequence[str]) -> None:
+    """Checks the names of classes, which stand in a file with a line for each.
+
+    Raises:
+        UsageError: If one is not a line.
+    """
+    broken = [label for label in classes if label.splitlines() != [label]]
+    if broken:
+        raise UsageError(f"{CLASSES} has a line for each class, so names are one line. Received: {broken[0]!r}")
 
 
 def resource_name(name: str) -> str:

@@ -4,13 +4,18 @@ import json
 import subprocess
 import sys
 import time
+from unittest.mock import ANY
 
 import grpc
 import pytest
+from google.protobuf import any_pb2
+from tensorflow.core.framework import tensor_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from acl_tf.cli import run
+from acl_tf.client.server import shown
 from tests.client.canned import NOTHING, PROBABILITIES, answering, canned_models, serving, url
-from tests.client.servers import Prediction, Rest, grpc_server, rest_server
+from tests.client.servers import Failure, Prediction, Rest, Status, grpc_server, rest_server
 
 
 @pytest.fixture
@@ -151,6 +156,7 @@ def test_an_image_that_no_message_holds(fail, image, monkeypatch):
     ("empty.txt", b"", "--classes has no names of classes."),
     ("config.json", b'{"classes": null}', "--classes has no names of classes."),
     ("config.json", b"[]", "--classes must be text with a name a line, or config.json of a model folder."),
+    ("config.json", b"[" * 100_000, "--classes must be text with a name a line, or config.json of a model folder."),
     ("config.json", b"{", "--classes must be text with a name a line, or config.json of a model folder."),
     ("latin.txt", b"\xe4", "--classes must be text with a name a line, or config.json of a model folder."),
 ])  # fmt: skip
@@ -225,6 +231,13 @@ def test_redirect(fail, image):
         assert fail("client", url(server, "m"), image) == (1, f"acl-tf: error: {message}")
 
 
+@pytest.mark.parametrize("location", ["\xff", "http://[::1"])
+def test_redirect_to_no_url(fail, image, location):
+    with answering(301, "", Location=location) as server:
+        code, said = fail("client", url(server, "m"), image)
+    assert code == 1 and said.startswith(f"acl-tf: error: The server at {server} did not answer with HTTP. Received: ")
+
+
 @pytest.mark.parametrize("model, predictions", [
     ("animals", []), ("animals", None), ("animals", [[1.0]]), ("animals", [{"logits": [1.0]}]), ("features", {}),
 ])  # fmt: skip
@@ -236,11 +249,68 @@ def test_predictions_of_another_form(fail, image, models, model, predictions):
     assert said.endswith(f"Received: {{'predictions': {predictions}}}")
 
 
-@pytest.mark.parametrize("row", ["a", [], ["a"], [[1.0]], [True], None])
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"metadata": ' * 100_000])
+def test_an_answer_that_is_nested_too_deeply(fail, image, content):
+    with answering(200, content, Content_Type="application/json") as server:
+        message = NO_TF_SERVING.format(server=server) + "HTTP 200 OK, application/json"
+        assert fail("client", url(server, "m"), image) == (1, f"acl-tf: error: {message}")
+
+
+def test_a_value_that_is_nested_too_deeply():
+    value = []
+    for _ in range(100_000):
+        value = [value]
+    assert shown(value) == "a value that is nested too deeply"
+
+
+@pytest.mark.parametrize("outputs", ['"logits"', "[1, 2]", "[[]]", "null"])
+def test_metadata_without_names_of_outputs(fail, image, outputs):
+    content = f'{{"metadata": {{"signature_def": {{"signature_def": {{"image_bytes": {{"outputs": {outputs}}}}}}}}}}}'
+    with answering(200, content) as server:
+        message = f"The server at {server} did not answer with metadata. Received: {json.loads(content)}"
+        assert fail("client", url(server, "m"), image) == (1, f"acl-tf: error: {message}")
+
+
+@pytest.mark.parametrize("signature, outputs, message", [
+    ("a\n\x1b[2J", {}, "has no signature image_bytes, as models of acl-tf export have. Received: a \\x1b[2J"),
+    ("image_bytes", {"a\n\x1b[2J": 1}, "returns neither probabilities nor features. Received: a \\x1b[2J"),
+    ("image_bytes", {}, "returns neither probabilities nor features. Received: no outputs"),
+])  # fmt: skip
+def test_names_that_are_no_line(fail, image, signature, outputs, message):
+    content = {"metadata": {"signature_def": {"signature_def": {signature: {"outputs": outputs}}}}}
+    with answering(200, json.dumps(content)) as server:
+        message = f"acl-tf: error: The model 'm' at {server} {message}"
+        assert fail("client", url(server, "m"), image) == (1, message)
+
+
+@pytest.mark.parametrize("version", [float("inf"), float("nan"), "one", None, []])
+def test_states_without_numbers(fail, image, models, version):
+    row = {"version": version, "state": "END", "status": {"error_message": ""}}
+
+    def content(self, body):
+        if self.path.endswith("/metadata"):
+            raise Failure("NOT_FOUND", "Servable not found")
+        return {"model_version_status": [row]}
+
+    with rest_server(type("Handler", (Rest,), {"models": models, "content": content})) as host:
+        received = {"model_version_status": [row]}
+        message = f"The server at http://{host} did not answer with status. Received: {received}"
+        assert fail("client", f"http://{host}/v1/models/m", image) == (1, f"acl-tf: error: {message}")
+
+
+@pytest.mark.parametrize("row", ["a", [], ["a"], [[1.0]], [True], None, [float("inf")]])
 def test_outputs_that_are_no_numbers(fail, image, models, row):
     handler = type("Handler", (Rest,), {"models": models, "predict": lambda *_: {"predictions": [row]}})
     with rest_server(handler) as host:
         message = f"The server at http://{host} did not answer with finite numbers. Received: features={row}"
+        assert fail("client", f"http://{host}/v1/models/features", image) == (1, f"acl-tf: error: {message}")
+
+
+def test_an_integer_beyond_every_float(fail, image, models):
+    handler = type("Handler", (Rest,), {"models": models, "predict": lambda *_: {"predictions": [[10**400]]}})
+    with rest_server(handler) as host:
+        received = f"features=[1{'0' * 298}…"
+        message = f"The server at http://{host} did not answer with finite numbers. Received: {received}"
         assert fail("client", f"http://{host}/v1/models/features", image) == (1, f"acl-tf: error: {message}")
 
 
@@ -339,6 +409,54 @@ def test_outputs_that_are_missing_over_grpc(fail, image, models):
             "Received: probabilities (1, 3)"
         )
         assert fail("client", f"grpc://{host}/animals", image) == (1, f"acl-tf: error: {message}")
+
+
+@pytest.mark.parametrize("packed, received", [
+    (None, "nothing"),
+    (any_pb2.Any(type_url="type.googleapis.com/tensorflow.TensorProto"), "tensorflow.TensorProto"),
+    (any_pb2.Any(type_url="type.googleapis.com/tensorflow.serving.SignatureDefMap", value=b"\xff"), None),
+])  # fmt: skip
+def test_metadata_of_another_type(fail, image, models, packed, received):
+    def answer(self, request, context):
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        if packed:
+            response.metadata["signature_def"].CopyFrom(packed)
+        return response
+
+    with grpc_server(type("Other", (Prediction,), {"GetModelMetadata": answer})(models)) as host:
+        code, said = fail("client", f"grpc://{host}/features", image)
+    message = f"acl-tf: error: The server at grpc://{host} did not answer with metadata. Received: "
+    # What is wrong with a message, each implementation of protocol buffers says in its own words.
+    assert code == 1 and said.startswith(message) and said.removeprefix(message) == (received or ANY)
+
+
+def test_a_state_without_a_name(fail, image, models):
+    def answer(self, request, context):
+        response = get_model_status_pb2.GetModelStatusResponse()
+        response.model_version_status.add(version=1, state=77)
+        return response
+
+    status = type("Other", (Status,), {"GetModelStatus": answer})(models)
+    with grpc_server(Prediction(models), status) as host:
+        code, said = fail("client", f"grpc://{host}/stranger", image)
+    assert code == 1
+    assert said.startswith(f"acl-tf: error: The server at grpc://{host} did not answer with status. Received: ")
+
+
+@pytest.mark.parametrize("tensor", [
+    {"dtype": 999},  # TypeError
+    {"dtype": 21},  # KeyError
+    {"dtype": 1, "tensor_content": b"abc"},  # ValueError
+    {"dtype": 1, "float_val": [1.0], "tensor_shape": {"dim": [{"size": 2**45}]}},  # MemoryError
+])  # fmt: skip
+def test_outputs_that_are_no_tensors(fail, image, models, tensor):
+    def answer(self, request, context):
+        return predict_pb2.PredictResponse(outputs={"features": tensor_pb2.TensorProto(**tensor)})
+
+    with grpc_server(type("Other", (Prediction,), {"Predict": answer})(models)) as host:
+        code, said = fail("client", f"grpc://{host}/features", image)
+    assert code == 1
+    assert said.startswith(f"acl-tf: error: The server at grpc://{host} did not answer with features. Received: ")
 
 
 # Start-up

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from acl_tf.cli import run
+from tests.training.disk import LimitedFiles
 
 
 @pytest.fixture(scope="session")
@@ -99,10 +100,46 @@ def test_a_version_that_is_there(fail, model, tmp_path):
     assert [file.name for file in (tmp_path / "7").iterdir()] == ["mine"]
 
 
-@pytest.mark.parametrize("version", ["0", "-1", "1.5", "latest"])
+def test_the_largest_version(fail, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("acl_tf.export.base_path.export_saved_model", lambda model, path, kind: None)
+    assert export(capsys, model, tmp_path, "--version", 2**63 - 1) == tmp_path / str(2**63 - 1)
+    assert fail("export", model, tmp_path) == (
+        2,
+        f"acl-tf: error: A version is at most 2**63 - 1; choose one by --version. Received: {2**63}",
+    )
+
+
+@pytest.mark.parametrize("version", ["0", "-1", "1.5", "latest", str(2**63)])
 def test_no_version(version, tmp_path, capsys):
     assert run(["export", "model", str(tmp_path / "served"), "--version", version]) == 2
     assert "--version" in capsys.readouterr().err
+    assert not (tmp_path / "served").exists()
+
+
+def test_the_name_in_the_kit(model, tmp_path, monkeypatch, capsys):
+    """That of DIR, whatever it is called and however it is written."""
+    monkeypatch.setattr("acl_tf.export.base_path.export_saved_model", lambda model, path, kind: None)
+    for folder in ("model", "served"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        for number, directory in enumerate([tmp_path / folder, ".", f"../{folder}/"], start=1):
+            assert export(capsys, model, directory, "--serving-kit").name == str(number)
+            assert f'name: "{folder}"' in (tmp_path / folder / "models.config").read_text()
+    export(capsys, model, tmp_path / "served", "--serving-kit", "--name", "mine")
+    assert 'name: "mine"' in (tmp_path / "served" / "models.config").read_text()
+
+
+def test_a_kit_that_cannot_be_written_leaves_no_version(fail, model, tmp_path, monkeypatch):
+    from acl_tf.export import served
+
+    two_lines = served.Served(served.load_for_serving(str(model)).model, "classifier", ("ape", "two\nlines", "dog"))
+    monkeypatch.setattr(served, "load_for_serving", lambda name: two_lines)
+    assert fail("export", model, tmp_path / "served", "--serving-kit") == (
+        2,
+        "acl-tf: error: classes.txt has a line for each class, so names are one line. Received: 'two\\nlines'",
+    )
+    code, message = fail("export", model, tmp_path / "served", "--serving-kit", "--name", "a b")
+    assert code == 2 and message.endswith("choose one by --name. Received: 'a b'")
     assert not (tmp_path / "served").exists()
 
 
@@ -138,3 +175,80 @@ def test_a_model_of_no_fixed_size(fail, tmp_path):
     code, message = fail("export", tmp_path / "any.keras", tmp_path / "served")
     assert code == 2 and message.endswith("Received: (None, None, None, 3)")
     assert not (tmp_path / "served").exists()
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_a_model_of_other_channels(fail, tmp_path, channels):
+    import keras
+
+    inputs = keras.Input((8, 8, channels))
+    keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)).save(tmp_path / "other.keras")
+    assert fail("export", tmp_path / "other.keras", tmp_path / "served") == (
+        2,
+        f"acl-tf: error: A served model takes images of 3 channels, or of 1. Received: (None, 8, 8, {channels})",
+    )
+    assert not (tmp_path / "served").exists()
+
+
+def test_a_model_of_grey_images(tmp_path, capsys):
+    import keras
+    import tensorflow as tf
+
+    inputs = keras.Input((8, 8, 1))
+    keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)).save(tmp_path / "grey.keras")
+    loaded = tf.saved_model.load(str(export(capsys, tmp_path / "grey.keras", tmp_path / "served")))
+    file = tf.io.encode_png(np.full((8, 8, 1), 51, np.uint8))
+    np.testing.assert_allclose(loaded.signatures["image_bytes"](file[None])["features"], [[0.2]], rtol=1e-6)
+
+
+def test_a_classifier_of_probabilities(fail, tmp_path):
+    from keras import Sequential, layers
+
+    for end, name in [
+        ([layers.Dense(3, activation="softmax")], "softmax"),
+        ([layers.Dense(3, activation="sigmoid")], "sigmoid"),
+        ([layers.Dense(3, activation=layers.ReLU())], "ReLU"),
+        ([layers.Dense(3), layers.Softmax()], "softmax"),
+        ([layers.Dense(3), layers.Activation("softmax")], "softmax"),
+        ([layers.Dense(3, activation="softmax"), layers.Activation("linear")], "softmax"),
+        ([Sequential([layers.Input((192,)), layers.Dense(3, activation="softmax")])], "softmax"),
+    ]:
+        Sequential([layers.Input((8, 8, 3)), layers.Flatten(), *end]).save(tmp_path / "model.keras")
+        assert fail("export", tmp_path / "model.keras", tmp_path / "served") == (
+            2,
+            "acl-tf: error: The last layer of a classifier returns logits; probabilities are computed from them when "
+            f"it is served. Received: activation {name}",
+        )
+        assert not (tmp_path / "served").exists()
+
+
+def test_the_kind_of_a_lone_file(tmp_path):
+    from keras import Sequential, layers
+
+    from acl_tf.export.served import load_for_serving
+
+    for end, kind in [
+        ([layers.Dense(3)], "classifier"),
+        ([layers.Dense(3), layers.Activation("linear", dtype="float32")], "classifier"),
+        ([Sequential([layers.Input((192,)), layers.Dense(3)])], "classifier"),
+        ([layers.Dense(3), layers.ReLU()], "encoder"),
+        ([], "encoder"),
+    ]:
+        Sequential([layers.Input((8, 8, 3)), layers.Flatten(), *end]).save(tmp_path / "model.keras")
+        assert load_for_serving(str(tmp_path / "model.keras")).kind == kind
+
+
+def test_a_full_disk(fail, tmp_path):
+    """The model is a small one, so that nothing but TensorFlow's own files is too large for the disk."""
+    import keras
+
+    layers = [keras.layers.Input((16, 16, 3)), keras.layers.Flatten(), keras.layers.Dense(3)]
+    keras.Sequential(layers).save(tmp_path / "model.keras")
+    disk = LimitedFiles(tmp_path / "disk")
+    with disk.mounted(2**16), disk.full():
+        code, message = fail("export", tmp_path / "model.keras", disk.path / "served")
+    assert (code, message) == (
+        1,
+        f"acl-tf: error: Cannot write a SavedModel into {disk.path / 'served'}: File too large.",
+    )
+    assert list((disk.path / "served").iterdir()) == []

@@ -37,6 +37,8 @@ def test_a_version(tmp_path, served, encoder):
 def test_numbers(tmp_path, served, quick):
     for name in ("7", "012", "model.config", "8.tmp", ".9.1.tmp", "x"):
         (tmp_path / name).mkdir()
+    for beyond in (2**63, 10**100):  # TF Serving reads 64 bits
+        (tmp_path / str(beyond)).mkdir()
     assert versions(tmp_path) == {7, 12}
     assert add_version(tmp_path, None, served) == tmp_path / "13"
     assert add_version(tmp_path, 2, served) == tmp_path / "2"
@@ -53,6 +55,16 @@ def test_a_version_that_is_there(tmp_path, served, quick, number):
         f"{tmp_path} has this version already, and a server may be serving it; choose another, or none for 8. "
         f"Received: --version {number}"
     )
+
+
+def test_after_the_last_version(tmp_path, served, quick):
+    (tmp_path / str(2**63 - 1)).mkdir()
+    assert versions(tmp_path) == {2**63 - 1}
+    for number in (None, 2**63):
+        with pytest.raises(UsageError) as error:
+            add_version(tmp_path, number, served)
+        assert str(error.value) == f"A version is at most 2**63 - 1; choose one by --version. Received: {2**63}"
+    assert add_version(tmp_path, 1, served) == tmp_path / "1"
 
 
 def test_a_file(tmp_path, served):

@@ -12,10 +12,13 @@ from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
 from acl_tf.data.image_set import ImageSet
-from acl_tf.errors import UsageError
+from acl_tf.errors import AclTfError, UsageError
+from acl_tf.export import saved_model
 from acl_tf.export.saved_model import decoded, export_saved_model, export_trainable_saved_model
+from acl_tf.export.warm_up import write_warm_up_requests
 from acl_tf.safety.saved_model import check_saved_model, contents
 from tests.export.tiny import FLOATS, IMAGES, SIZE, batches, difference
+from tests.training.disk import LimitedFiles, SmallDisk
 
 SHAPE = (SIZE, SIZE, 3)
 LABELS = np.arange(len(IMAGES)) % 3
@@ -138,6 +141,59 @@ class TestSignatures:
             f"A served model takes images of one size, (batch, height, width, 3). Received: {(None, *shape)}"
         )
         assert list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("channels", [2, 4])
+    def test_a_model_of_other_channels(self, tmp_path, channels):
+        inputs = keras.Input((16, 16, channels))
+        with pytest.raises(UsageError) as error:
+            export_saved_model(keras.Model(inputs, keras.layers.ReLU()(inputs)), tmp_path / "none", "encoder")
+        assert str(error.value) == (
+            f"A served model takes images of 3 channels, or of 1. Received: (None, 16, 16, {channels})"
+        )
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestFullDisk:
+    @pytest.fixture
+    def tiny(self) -> keras.Model:
+        return keras.Sequential([keras.layers.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
+
+    @pytest.mark.parametrize("export", [export_saved_model, export_trainable_saved_model])
+    @pytest.mark.parametrize("disk", [SmallDisk, LimitedFiles])
+    def test_a_full_disk(self, tmp_path, tiny, export, disk):
+        disk = disk(tmp_path / "disk")
+        with disk.mounted(2**16):
+            with disk.full(), pytest.raises(AclTfError) as error:
+                export(tiny, disk.path / "model", "classifier")
+            assert str(error.value) == f"Cannot write a SavedModel into {disk.path}: {disk.reason}."
+
+    @pytest.mark.parametrize("disk", [SmallDisk, LimitedFiles])
+    def test_a_disk_that_is_full_before_the_warm_up_requests(self, tmp_path, tiny, monkeypatch, disk):
+        disk = disk(tmp_path / "disk")
+
+        def fills(path: Path, shape: tuple[int, int, int]) -> None:
+            with disk.full():
+                write_warm_up_requests(path, (160, 160, 3))  # more than what is left of a page
+
+        monkeypatch.setattr(saved_model, "write_warm_up_requests", fills)
+        with disk.mounted(2**20):
+            with pytest.raises(AclTfError) as error:
+                export_saved_model(tiny, disk.path / "model", "classifier")
+            assert str(error.value) == f"Cannot write a SavedModel into {disk.path}: {disk.reason}."
+
+    @pytest.mark.parametrize("message, reason", [
+        ("{{function_node __wrapped__SaveV2}} /x/part; No space left on device [Op:SaveV2]", "No space left on device"),
+        ("/x/saved_model.pb; Input/output error", "Input/output error"),
+        ("something\nelse", "something else"),
+    ])  # fmt: skip
+    def test_what_tensorflow_says(self, tmp_path, tiny, monkeypatch, message, reason):
+        def fails(*_, **__):
+            raise tf.errors.ResourceExhaustedError(None, None, message)
+
+        monkeypatch.setattr(tf.saved_model, "save", fails)
+        with pytest.raises(AclTfError) as error:
+            export_saved_model(tiny, tmp_path / "model", "classifier")
+        assert str(error.value) == f"Cannot write a SavedModel into {tmp_path}: {reason}."
 
 
 def meta_graph(folder: Path):

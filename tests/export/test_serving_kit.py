@@ -221,6 +221,7 @@ def test_a_class_that_is_no_line(tmp_path, label):
     with pytest.raises(UsageError) as error:
         write_serving_kit(tmp_path, NAME, "classifier", (8, 8, 3), ("ape", label))
     assert str(error.value) == (f"classes.txt has a line for each class, so names are one line. Received: {label!r}")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_failure_leaves_the_old_file(kit, tmp_path, monkeypatch):
