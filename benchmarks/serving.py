@@ -154,7 +154,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         ratios = [f"{row['speed_up'][name]:.2f}" for name in ("predict", "pytorch")]
         figures = [f"{row['latency_ms']:.1f}", f"{row['images_per_second']:.1f}", *ratios, f"{row['difference']:.1e}"]
         table.add_row(str(row["batch_size"]), row["framework"], *figures)
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 if __name__ == "__main__":
