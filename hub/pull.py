@@ -60,13 +60,16 @@ def pull(name: HubName, destination: Path, trust: bool = False) -> Snapshot:
     place = destination.resolve()
     _check_free(place, destination)
     snapshot = fetch(name)
-    if not trust:
+    findings: list[str] = []
+    if trust:
+        findings = _trusted(snapshot.folder)
+    else:
         check(snapshot.folder)
     origin = {
         **described(snapshot.name),
         "requested": name.revision,
         "manifest_sha256": sha256(snapshot.folder / MANIFEST),
-        "trusted": _trusted(snapshot.folder),
+        "trusted": findings,
         "acl_tf": __version__,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
