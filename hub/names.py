@@ -6,6 +6,8 @@ from pathlib import Path
 
 from acl_tf.errors import UsageError
 
+RUNS = "runs"  # where commands leave run folders that nobody has named
+
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _NAME = re.compile(rf"(?P<repo_id>{_PART}/{_PART})(@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/-]*))?")
 
@@ -29,13 +31,14 @@ class HubName:
 def hub_name(model: str) -> HubName | None:
     """Returns the model on the Hub that a MODEL argument names, or None where it names something on disk.
 
-    What is there, or would be in a folder that is there, is on disk.
+    What is there, or would be in a folder that is there, is on disk; so is what would be a run of one's own.
 
     Args:
         model: As the user gave it.
     """
     match = _NAME.fullmatch(model)
-    on_disk = Path(model).exists() or Path(model.split("/")[0]).is_dir() or model.endswith(".keras")
+    first = model.split("/")[0]
+    on_disk = Path(model).exists() or Path(first).is_dir() or first == RUNS or model.endswith(".keras")
     return HubName(match["repo_id"], match["revision"]) if match and not on_disk else None
 
 

@@ -13,6 +13,7 @@ def blocks(page: str) -> list[str]:
     return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
     scope: dict = {"__name__": "tutorial"}
@@ -27,6 +28,7 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert "(8, 64)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_short_form_of_the_readme_runs() -> None:
     (block,) = [block for block in blocks("README.md") if "objective.compile" in block]
     short = block.replace('Encoder("resnet18")', 'Encoder("resnet18", width=0.0625)').replace("epochs=1000", "epochs=1")

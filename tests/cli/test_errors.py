@@ -223,6 +223,7 @@ sys.exit(run(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_not_prepared_and_no_network(tmp_path):
     proxies = {"http_proxy", "https_proxy", "all_proxy"}
     environment = {name: value for name, value in os.environ.items() if name.lower() not in proxies}

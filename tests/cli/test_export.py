@@ -48,6 +48,7 @@ def operations(path: Path) -> dict[str, int]:
     return contents(path).operations
 
 
+@pytest.mark.slow
 def test_a_base_path(model, tmp_path, capsys):
     images = np.random.default_rng(0).random((4, 16, 16, 3), np.float32)
     import acl_tf

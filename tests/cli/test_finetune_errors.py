@@ -105,7 +105,6 @@ def test_an_unknown_architecture(fail, noise_with_labels, command):
 
 
 def test_no_such_folder(fail, noise_with_labels):
-    Path("runs").mkdir()
     assert fail("finetune", "runs/ds", "--dataset", noise_with_labels) == (
         1,
         f"{ERROR}No model folder and no run. Received: 'runs/ds'",

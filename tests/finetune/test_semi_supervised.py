@@ -147,6 +147,7 @@ def test_pseudo_label_accuracy_is_a_direct_count(finished, dataset):
     assert others == read_file(finished / "model" / "records.jsonl")
 
 
+@pytest.mark.slow
 def test_both_start_from_the_encoder_and_move_their_own_branch(dataset, tmp_path):
     source = write_encoder(tmp_path / "encoder")
     semi_supervised(config(dataset, encoder={"source": str(source), "width": None}), tmp_path / "run")
@@ -157,6 +158,7 @@ def test_both_start_from_the_encoder_and_move_their_own_branch(dataset, tmp_path
         assert same == {path for path in before if branch_of(path) == branch}, name
 
 
+@pytest.mark.slow
 def test_the_labels_of_unlabelled_images_play_no_part(finished, dataset, tmp_path):
     """Were the pseudo-labels the truth, their accuracy would be another, but nothing that is trained."""
     labelled, train = labelled_and_train(dataset)
@@ -207,6 +209,7 @@ def test_interrupted_in_the_teacher(finished, dataset, tmp_path):
     assert_same_run(tmp_path / "run" / "teacher", finished / "teacher")
 
 
+@pytest.mark.slow
 def test_interrupted_in_the_student(finished, dataset, tmp_path):
     """The pseudo-labels are there already."""
     with interrupted(MODULE, 4):
@@ -220,6 +223,7 @@ def test_interrupted_in_the_student(finished, dataset, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_a_teacher_of_another_configuration_is_not_used(dataset, tmp_path):
     """Left by a run that did not get as far as its student."""
     teacher = tmp_path / "run" / "teacher"
@@ -234,6 +238,7 @@ def test_a_teacher_of_another_configuration_is_not_used(dataset, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_teacher_of_the_same_configuration_is_used(finished, dataset, tmp_path):
     with mock.patch.object(module, "train_student"):
         semi_supervised(config(dataset), tmp_path / "run")

@@ -26,6 +26,7 @@ def test_names(text, name, tmp_path, monkeypatch):
         "./alice/model",
         "/alice/model",
         "~/model",
+        "runs/ds",
         "alice/model.keras",
         "random:resnet18",
         "alice/m@",

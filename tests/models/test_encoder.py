@@ -194,6 +194,7 @@ def test_a_branch_extracted_from_mixed_precision_computes_in_float32():
     np.testing.assert_allclose(plain(IMAGES), exact(IMAGES, branch="adversarial"), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_extracted_branch_opens_without_acl_tf(run_python, tmp_path):
     chosen = {name: encoders()[name] for name in ("resnet18", "resnet50", "wrn-28-10", "single")}
     for name, encoder in chosen.items():

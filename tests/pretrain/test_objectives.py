@@ -369,6 +369,7 @@ def test_both_views_start_from_perturbations_of_their_own():
 
 
 class TestFit:
+    @pytest.mark.slow
     def test_equals_the_same_number_of_train_steps(self):
         fitted, manual = build("ds"), build("ds")
         history = fitted.fit(
@@ -382,6 +383,7 @@ class TestFit:
         for name, value in weights(manual).items():
             np.testing.assert_allclose(weights(fitted)[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
 
+    @pytest.mark.slow
     def test_takes_arrays_labels_and_a_last_batch_that_is_smaller(self):
         objective = build("s2s")
         objective.compile(optimizer="adamw")

@@ -96,6 +96,7 @@ def test_a_finished_run_can_be_resumed(finished, dataset):
     assert (finished / "metrics.jsonl").read_bytes() == metrics
 
 
+@pytest.mark.slow
 def test_its_configuration_repeats_the_run(finished, tmp_path):
     pretrain(build(PretrainConfig, read_settings(str(finished / "config.yaml"))), tmp_path / "again")
     first, again = [run / "model" / "paired.safetensors" for run in (finished, tmp_path / "again")]
