@@ -3,11 +3,13 @@
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -21,6 +23,15 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_npz_atomically(path: Path, /, **arrays: Any) -> None:
+    """Writes arrays, or what makes arrays, to an `.npz` file under their names, as `write_atomically` does."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ from typing import Any
 
 NORMS = {"linf": "l∞", "l2": "l2", "l1": "l1", "l0": "l0"}
 ATTACKS = {"none": "none", "pgd": "PGD", "fgsm": "FGSM", "autoattack": "AutoAttack", "worst_case": "worst case"}
+# Of a table of records; `cells` makes its rows.
+COLUMNS = ("metric", "attack", "value %", "n", "data", "seed")
 
 
 def printable(text: object) -> str:
@@ -66,6 +68,18 @@ def corruption(protocol: Mapping[str, Any]) -> str:
     name = f"mean of {mean[1]} corruptions" if mean else printable(kind).replace("_", " ")
     severity = protocol.get("severity", "mean")
     return name if severity == "mean" else f"{name}, severity {printable(severity)}"
+
+
+def cells(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns a record as a row of a table, in the order of `COLUMNS`."""
+    return (
+        printable(record["metric"]),
+        attack(record["protocol"]),
+        number(record),
+        printable(record.get("n", "")),
+        data(record),
+        printable(record["protocol"].get("seed", "")),
+    )
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

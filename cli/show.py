@@ -13,7 +13,7 @@ from acl_tf import record_text
 from acl_tf.errors import UsageError
 from acl_tf.records import Entry, different, names_of, read_entries
 
-COLUMNS = ("model", "metric", "attack", "value %", "n", "data", "seed")
+COLUMNS = ("model", *record_text.COLUMNS)
 NUMBERS = ("value %", "n", "seed")
 # The columns of CSV that are always there; what else the records say follows, the protocol last.
 KEYS = ("model", "metric", "value", "n", "dataset", "split", "model_sha256", "acl_tf", "tensorflow", "keras")
@@ -46,16 +46,7 @@ def show(paths: tuple[str, ...], as_csv: bool, as_markdown: bool) -> None:
 
 def row(entry: Entry) -> tuple[str, ...]:
     """Returns the cells of a record, in the order of `COLUMNS`."""
-    record = entry.record
-    return (
-        record_text.printable(entry.name),
-        record_text.printable(record["metric"]),
-        record_text.attack(record["protocol"]),
-        record_text.number(record),
-        record_text.printable(record.get("n", "")),
-        record_text.data(record),
-        record_text.printable(record["protocol"].get("seed", "")),
-    )
+    return record_text.printable(entry.name), *record_text.cells(entry.record)
 
 
 def write_table(entries: Sequence[Entry]) -> None:

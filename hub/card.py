@@ -61,7 +61,7 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
         method=_at(config, "recipe", "method", "name"),
         mode=_at(config, "recipe", "method", "mode"),
         measured_under_attack=any(_is_attacked(record) for record in records),
-        rows=[[_cell(cell) for cell in _row(record)] for record in records],
+        rows=[[_cell(cell) for cell in record_text.cells(record)] for record in records],
         recipe=_yaml(without_local_paths(config.get("recipe") or {})).rstrip(),
     )
     begin = f"<!-- acl-tf begin {repo_id}: made from config.json and records.jsonl; write above or below -->"
@@ -169,17 +169,6 @@ def _result(record: Record) -> EvalResult:
 
 def _is_attacked(record: Record) -> bool:
     return record["protocol"].get("attack", "none") != "none"
-
-
-def _row(record: Record) -> tuple[str, ...]:
-    return (
-        record["metric"],
-        record_text.attack(record["protocol"]),
-        record_text.number(record),
-        str(record.get("n", "")),
-        record_text.data(record),
-        str(record["protocol"].get("seed", "")),
-    )
 
 
 def _described(config: Mapping[str, Any]) -> Iterator[str]:

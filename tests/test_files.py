@@ -6,9 +6,10 @@ import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 
-from acl_tf.files import folder_atomically, locked, sha256, tidy, write_atomically
+from acl_tf.files import folder_atomically, locked, sha256, tidy, write_atomically, write_npz_atomically
 
 
 def names(folder) -> list[str]:
@@ -54,6 +55,34 @@ def test_a_killed_write_leaves_the_old_file(tmp_path):
         file,
     )
     assert file.read_text() == "old"
+
+
+def test_write_npz_atomically(tmp_path):
+    file = tmp_path / "a.npz"
+    file.write_text("old")
+    write_npz_atomically(file, logits=np.float32([[1, 2]]), seconds=1.5, origin="grün", path=[True])
+    with np.load(file, allow_pickle=False) as arrays:
+        assert {name: (array.dtype.kind, array.tolist()) for name, array in arrays.items()} == {
+            "logits": ("f", [[1.0, 2.0]]),
+            "seconds": ("f", 1.5),
+            "origin": ("U", "grün"),
+            "path": ("b", [True]),
+        }
+    assert names(tmp_path) == ["a.npz"]
+
+
+def test_an_npz_that_is_not_written_leaves_the_old_file(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "a.npz"
+    write_npz_atomically(file, value=1)
+    monkeypatch.setattr("acl_tf.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_npz_atomically(file, value=2)
+    with np.load(file) as arrays:
+        assert arrays["value"] == 1
+    assert names(tmp_path) == ["a.npz"]
 
 
 def test_folder_atomically(tmp_path):

@@ -55,5 +55,25 @@ def test_printable():
     assert record_text.printable("a\x1b[2J\udc80\t") == "a\\x1b[2J\\udc80\\t"
 
 
+@pytest.mark.parametrize(
+    "record, cells",
+    [
+        (
+            {"metric": "robust_accuracy", "value": 0.451, "n": 360, "dataset": "digits", "split": "test"}
+            | {"protocol": {**PGD, "seed": 0}},
+            ("robust_accuracy", "PGD-20 l∞ 8/255, 1 restart", "45.10", "360", "digits/test", "0"),
+        ),
+        ({"metric": "radius", "value": 0.5, "protocol": {}}, ("radius", "none", "0.5", "", "", "")),
+        (
+            {"metric": "\x1bm", "value": 1, "n": "\n", "dataset": "\udc80", "protocol": {"seed": "\t"}},
+            ("\\x1bm", "none", "1", "\\n", "\\udc80", "\\t"),
+        ),
+    ],
+)
+def test_cells(record, cells):
+    assert record_text.cells(record) == cells
+    assert len(record_text.COLUMNS) == len(cells)
+
+
 def test_flat():
     assert record_text.flat({"a": 1, "b": {"c": {"d": [2]}}}) == {"a": 1, "b.c.d": [2]}

@@ -1,7 +1,6 @@
 """What an interrupted evaluation has done: per-image results that survive it."""
 
 import hashlib
-import io
 import json
 import logging
 import struct
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from acl_tf.files import write_atomically
+from acl_tf.files import write_npz_atomically
 
 logger = logging.getLogger(__name__)
 # What reading a damaged `.npz` file raises.
@@ -53,10 +52,8 @@ class PartialResult:
     def save(self) -> None:
         """Writes the file."""
         if self.file is not None:
-            buffer = io.BytesIO()
-            np.savez(buffer, correct=self.correct, seconds=self.seconds)
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.file, buffer.getvalue())
+            write_npz_atomically(self.file, correct=self.correct, seconds=self.seconds)
 
 
 class Unfinished:

@@ -1,7 +1,6 @@
 """Soft pseudo-labels: what a teacher predicts for all training images, computed once and stored."""
 
 import functools
-import io
 import time
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import tensorflow as tf
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import labels_of
 from acl_tf.evaluate.record import record
-from acl_tf.files import sha256, write_atomically
+from acl_tf.files import sha256, write_npz_atomically
 from acl_tf.model_files import MODEL
 from acl_tf.model_folder import load_model
 from acl_tf.records import Record
@@ -38,9 +37,7 @@ def pseudo_labels(teacher: Path, images: ImageSet, file: Path) -> np.ndarray:
     predict = tf.function(functools.partial(load_model(teacher), training=False), reduce_retracing=True)
     batches = [images.images[begin : begin + BATCH_SIZE] for begin in range(0, len(images), BATCH_SIZE)]
     soft_logits = np.concatenate([predict(tf.cast(batch, tf.float32) / 255.0).numpy() for batch in batches])
-    buffer = io.BytesIO()
-    np.savez(buffer, soft_logits=soft_logits, origin=origin)
-    write_atomically(file, buffer.getvalue())
+    write_npz_atomically(file, soft_logits=soft_logits, origin=origin)
     return soft_logits
 
 
