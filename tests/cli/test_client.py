@@ -1,9 +1,10 @@
 """`acl-tf client`, against servers that answer what they are told to."""
 
+import contextlib
 import json
 import subprocess
 import sys
-import time
+import threading
 from unittest.mock import ANY
 
 import grpc
@@ -354,13 +355,16 @@ def test_the_wrong_protocol(fail, image, models):
 
 
 def test_timeout(fail, image, models):
+    given_up = threading.Event()
+
     def late(*_):
-        time.sleep(0.6)
+        given_up.wait(60)
         return {}
 
     handler = type("Handler", (Rest,), {"models": models, "content": late})
     slow = type("Slow", (Prediction,), {"GetModelMetadata": late})
-    with rest_server(handler) as rest, grpc_server(slow(models)) as rpc:
+    with rest_server(handler) as rest, grpc_server(slow(models)) as rpc, contextlib.ExitStack() as last:
+        last.callback(given_up.set)  # or else the servers would not end
         for server in (f"http://{rest}", f"grpc://{rpc}"):
             message = f"The server at {server} did not answer within 0.2 s."
             said = fail("client", url(server, "animals"), image, "--timeout", "0.2")

@@ -345,7 +345,7 @@ class TestTrainable:
                 loss = loss_of(loaded_trainable, training=True)
             variables = list(loaded_trainable.trainable_variables)
             for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
-                variable.assign_sub(0.01 * tf.sign(gradient))
+                variable.assign_sub(0.003 * tf.sign(gradient))
             losses.append(float(loss))
         assert losses[-1] < 0.5 * losses[0]
         # What is served is what was trained.
