@@ -14,7 +14,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     pre-activation blocks) it stays.
 
     Args:
-        model: A functional model of built-in layers.
+        model: A functional or sequential model of built-in layers.
 
     Returns:
         A functional model with its own weights.
@@ -22,6 +22,8 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
     Inference", CVPR 2018, section 3.2.
     """
+    if isinstance(model, keras.Sequential):
+        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     folded = _foldable(model)
     norms = set(folded.values())
 

@@ -129,3 +129,12 @@ def test_the_folded_saved_model_has_no_normalisation(tmp_path, encoder):
     assert folded.signatures == plain.signatures
     assert folded.operations["Conv2D"] == plain.operations["Conv2D"] > 0
     assert folded.operations["Rsqrt"] == 0 < plain.operations["Rsqrt"]
+
+
+def test_a_sequential_model():
+    layers = [convolution(), keras.layers.BatchNormalization(), keras.layers.ReLU(), keras.layers.Flatten()]
+    model = shaken(keras.Sequential([keras.Input((8, 8, 3)), *layers]))
+    folded = fold_batch_norm(model)
+    assert norms(folded) == []
+    images = LARGE[:, :8, :8]
+    assert difference(folded(images), model(images)) < 1e-5
