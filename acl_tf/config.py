@@ -172,6 +172,11 @@ class RunConfig(Section):
         checkpoint_steps: A checkpoint is written every so many steps, and at the end of every epoch.
         keep_checkpoints: How many of the newest checkpoints are kept; at least 2, so that one may break.
         log_steps: Metrics are written every so many steps, and at the end of every epoch.
+        steps_per_call: How many steps TensorFlow takes at a time, which saves time where a step is short; signals and
+            NaNs are noticed after them.
+        jit: Whether XLA compiles the step; on one device. It draws other random numbers.
+        tf32: Whether GPUs may round the factors of float32 products to 10 bits of mantissa, which is several times
+            faster.
     """
 
     epochs: Count = 1000
@@ -180,12 +185,26 @@ class RunConfig(Section):
     checkpoint_steps: Count = 500
     keep_checkpoints: Annotated[int, Field(ge=2)] = 3
     log_steps: Count = 10
+    steps_per_call: Count = 1
+    jit: bool = False
+    tf32: bool = True
 
 
 class TrainingConfig(RunConfig):
-    """How long and how to train; `batch_size` is the global one, in images."""
+    """How long and how to train; `batch_size` is that of all devices together, in images."""
 
     batch_size: Annotated[int, Field(ge=2)] = 512
+
+
+class PretrainTrainingConfig(TrainingConfig):
+    """How long and how to pre-train.
+
+    Attributes:
+        micro_batches: In how many parts a batch passes the network, one after the other, to save memory; the negatives
+            are those of the whole batch, the statistics of batch normalisation those of each part.
+    """
+
+    micro_batches: Count = 1
 
 
 class PretrainConfig(CommandConfig):
@@ -202,12 +221,22 @@ class PretrainConfig(CommandConfig):
     objective: ObjectiveConfig = ObjectiveConfig()
     attack: AttackConfig = AttackConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
-    training: TrainingConfig = TrainingConfig()
+    training: PretrainTrainingConfig = PretrainTrainingConfig()
 
     @model_validator(mode="after")
     def _wide_networks_have_no_stem(self) -> "PretrainConfig":
         if self.model.arch.startswith("wrn") and self.model.stem != "cifar":
             raise ValueError(f"model.stem: expected cifar, the only one of {self.model.arch}. Received: imagenet")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> "PretrainConfig":
+        batch_size, parts = self.training.batch_size, self.training.micro_batches
+        if batch_size % parts or batch_size < 2 * parts:
+            raise ValueError(
+                f"training.micro_batches: expected a divisor of the batch size, {batch_size}, that leaves parts of at "
+                f"least 2 images. Received: {parts}"
+            )
         return self
 
 

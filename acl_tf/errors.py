@@ -33,6 +33,19 @@ class HubError(AclTfError):
     """A repository of the Hugging Face Hub that cannot be reached, read or written."""
 
 
+class ClusterError(AclTfError):
+    """Workers that do not come, do not agree, or are lost.
+
+    Args:
+        message: What happened.
+        exit_code: That of the worker that it happened to, where it is another.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class Interrupted(AclTfError):
     """The user, or the system, asked for an end; everything is kept.
 

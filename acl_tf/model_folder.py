@@ -156,6 +156,7 @@ def load_encoder(model: str | Path) -> Encoder:
             batch_norm=config["batch_norm"],
             mean=config["mean"],
             std=config["std"],
+            synchronized=True,
         )
     _load_weights(folder / PAIRED, "encoder", encoder)
     return encoder

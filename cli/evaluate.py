@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
+from acl_tf.cli.hardware import hardware_options, start_workers
 from acl_tf.cli.settings import data_of_model, pinned, resolve, run_name, settings_of
 from acl_tf.errors import UsageError
-from acl_tf.startup import start_tensorflow
+from acl_tf.training.hardware import Hardware
 
 KEYS = {
     "model": "model",
@@ -50,7 +51,10 @@ KEYS = {
 @click.option("--output", metavar="DIR", help="Keeps records and unfinished work.  [default: RUN/evaluation]")
 @click.option("--resume", is_flag=True, help="Go on with an evaluation that was interrupted.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the list of records to this file.")
-def evaluate(model: str, output: str | None, resume: bool, json_file: str | None, **flags: Any) -> None:
+@hardware_options
+def evaluate(
+    model: str, output: str | None, resume: bool, json_file: str | None, hardware: Hardware, **flags: Any
+) -> None:
     """Measure a classifier.
 
     MODEL is a run folder, a model folder, user/name[@revision] on the Hugging Face Hub, or a .keras file that maps
@@ -70,13 +74,15 @@ def evaluate(model: str, output: str | None, resume: bool, json_file: str | None
     folder = Path(output) if output else default_output(model)
     name, json_path = run_name(model), check_json(Path(json_file)) if json_file else None
 
-    start_tensorflow()
+    workers = start_workers(hardware)
 
     from acl_tf.cli.show import write_table
     from acl_tf.evaluate.run import evaluate as run
     from acl_tf.records import Entry
 
-    records = run(config, folder, resume)
+    records = run(config, folder, resume, workers)
+    if not workers.is_chief:
+        return
     if json_path:
         write_atomically(json_path, json.dumps(records, indent=2) + "\n")
     write_table([Entry(name, record) for record in records])

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from acl_tf.cli.hardware import hardware_options, start_workers
 from acl_tf.cli.settings import data_of_model, number_or_text, pinned, resolve, run_name, settings_of
-from acl_tf.startup import start_tensorflow
+from acl_tf.training.hardware import Hardware
 
 if TYPE_CHECKING:
     from acl_tf.finetune.config import FinetuneConfig
@@ -24,6 +25,7 @@ KEYS = {
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "precision": "training.precision",
+    "jit": "training.jit",
     "seed": "training.seed",
 }
 
@@ -44,12 +46,20 @@ KEYS = {
 @click.option("--epochs", type=int, help="Passes over the labelled images.")
 @click.option("--batch-size", type=int, help="Global batch size, in images.")
 @click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16, mixed_float16 or float64.")
+@click.option("--jit", is_flag=True, default=None, help="Compile the step by XLA; one device.")
 @click.option("--seed", type=int, help="Of the label subset, the order and all randomness.")
 @click.option("--output", metavar="DIR", help="The run folder.  [default: runs/MODEL_METHOD_MODE_seedSEED]")
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder, or start it.")
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Any key of the configuration.")
+@hardware_options
 def finetune(
-    protocol: str | None, source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], **flags: Any
+    protocol: str | None,
+    source: str | None,
+    output: str | None,
+    resume: bool,
+    pairs: tuple[str, ...],
+    hardware: Hardware,
+    **flags: Any,
 ) -> None:
     """Train a classifier on an encoder.
 
@@ -67,13 +77,14 @@ def finetune(
     config, folder = configuration(protocol, source, output, resume, pairs, flags)
     click.echo(f"acl-tf: run folder {folder}", err=True)
 
-    start_tensorflow()
+    workers = start_workers(hardware)
 
     from acl_tf.finetune.run import finetune as run
 
-    model = run(config, folder, resume)
-    click.echo(f"acl-tf: finished; measure it by acl-tf evaluate {folder}", err=True)
-    click.echo(model)
+    model = run(config, folder, resume, workers)
+    if workers.is_chief:
+        click.echo(f"acl-tf: finished; measure it by acl-tf evaluate {folder}", err=True)
+        click.echo(model)
 
 
 def configuration(

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from acl_tf.cli.hardware import hardware_options, start_workers
 from acl_tf.cli.settings import resolve, settings_of
-from acl_tf.startup import start_tensorflow
+from acl_tf.training.hardware import Hardware
 
 if TYPE_CHECKING:
     from acl_tf.config import PretrainConfig
@@ -23,6 +24,8 @@ KEYS = {
     "batch_size": "training.batch_size",
     "optimizer": "optimizer.name",
     "precision": "training.precision",
+    "micro_batches": "training.micro_batches",
+    "jit": "training.jit",
     "seed": "training.seed",
 }
 
@@ -39,11 +42,16 @@ KEYS = {
 @click.option("--batch-size", type=int, help="Global batch size, in images.")
 @click.option("--optimizer", metavar="{lars,sgd,adamw}", help="With linear warm-up and cosine.")
 @click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16, mixed_float16 or float64.")
+@click.option("--micro-batches", type=int, help="In how many parts a batch passes the network, to save memory.")
+@click.option("--jit", is_flag=True, default=None, help="Compile the step by XLA; one device.")
 @click.option("--seed", type=int, help="Of initialisation, order and all randomness.")
 @click.option("--output", metavar="DIR", help="The run folder.  [default: runs/DATASET_VARIANT_ARCH_seedSEED]")
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder, or start it.")
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Any key of the configuration.")
-def pretrain(source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], **flags: Any) -> None:
+@hardware_options
+def pretrain(
+    source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], hardware: Hardware, **flags: Any
+) -> None:
     """Learn an encoder from unlabelled images by adversarial contrastive pre-training.
 
     \b
@@ -56,13 +64,14 @@ def pretrain(source: str | None, output: str | None, resume: bool, pairs: tuple[
     config, folder = configuration(source, output, resume, pairs, flags)
     click.echo(f"acl-tf: run folder {folder}", err=True)
 
-    start_tensorflow()
+    workers = start_workers(hardware)
 
     from acl_tf.pretrain.run import pretrain as run
 
-    model = run(config, folder, resume)
-    click.echo(f"acl-tf: finished; load the encoder by acl_tf.load({str(model)!r})", err=True)
-    click.echo(model)
+    model = run(config, folder, resume, workers)
+    if workers.is_chief:
+        click.echo(f"acl-tf: finished; load the encoder by acl_tf.load({str(model)!r})", err=True)
+        click.echo(model)
 
 
 def configuration(

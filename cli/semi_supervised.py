@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from acl_tf.cli.hardware import hardware_options, start_workers
 from acl_tf.cli.settings import data_of_model, number_or_text, pinned, resolve, run_name, settings_of
-from acl_tf.startup import start_tensorflow
+from acl_tf.training.hardware import Hardware
 
 if TYPE_CHECKING:
     from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
@@ -23,6 +24,7 @@ KEYS = {
     "epochs": "training.epochs",
     "teacher_epochs": "teacher.epochs",
     "precision": "training.precision",
+    "jit": "training.jit",
     "seed": "training.seed",
 }
 
@@ -39,11 +41,15 @@ KEYS = {
 @click.option("--epochs", type=int, help="Of the student, over the unlabelled images.  [default: 15]")
 @click.option("--teacher-epochs", type=int, help="Of the teacher, over the labelled images.  [default: 100]")
 @click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16, mixed_float16 or float64.")
+@click.option("--jit", is_flag=True, default=None, help="Compile the step by XLA; one device.")
 @click.option("--seed", type=int, help="Of the label subset, the order and all randomness.")
 @click.option("--output", metavar="DIR", help="The run folder.  [default: runs/MODEL_semi-supervised_LABELS_seedSEED]")
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder, or start it.")
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Any key of the configuration.")
-def semi_supervised(source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], **flags: Any) -> None:
+@hardware_options
+def semi_supervised(
+    source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], hardware: Hardware, **flags: Any
+) -> None:
     """Train a robust classifier with few labels: ACL's three-step routine.
 
     MODEL, the first step, is the run folder or model folder of a pre-training on all images. The second trains a
@@ -56,13 +62,14 @@ def semi_supervised(source: str | None, output: str | None, resume: bool, pairs:
     config, folder = configuration(source, output, resume, pairs, flags)
     click.echo(f"acl-tf: run folder {folder}", err=True)
 
-    start_tensorflow()
+    workers = start_workers(hardware)
 
     from acl_tf.finetune.semi_supervised import semi_supervised as run
 
-    model = run(config, folder, resume)
-    click.echo(f"acl-tf: finished; measure it by acl-tf evaluate {folder}", err=True)
-    click.echo(model)
+    model = run(config, folder, resume, workers)
+    if workers.is_chief:
+        click.echo(f"acl-tf: finished; measure it by acl-tf evaluate {folder}", err=True)
+        click.echo(model)
 
 
 def configuration(

@@ -6,10 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from acl_tf.training.distribution import replicas
-
-# Longer attacks become a loop of the graph, so that tracing does not take minutes; collectives inside one fail under
-# `tf.distribute`, where every attack is unrolled.
+# Longer attacks become a loop of the graph, so that tracing does not take minutes.
 UNROLLED_STEPS = 5
 
 # From images in [0, 1], of shape `(batch, height, width, channels)`, to one loss per example, which the attack raises.
@@ -58,13 +55,17 @@ class GradientAttack:
         self.steps = steps
         self.momentum = momentum
 
-    def __call__(self, images: tf.Tensor, loss: Loss, perturbation: tf.Tensor) -> AttackResult:
+    def __call__(
+        self, images: tf.Tensor, loss: Loss, perturbation: tf.Tensor, unrolled: bool | None = None
+    ) -> AttackResult:
         """Attacks a batch.
 
         Args:
             images: Images in [0, 1], of shape `(batch, height, width, channels)`, floating point.
             loss: From images to one loss per example.
             perturbation: Where to start, relative to `images` and of their shape; `start` draws one.
+            unrolled: Whether every step is a part of the graph of its own, instead of one loop; None: up to 5 steps
+                are. It must be so where the loss asks other replicas of `tf.distribute`, which no loop can.
 
         Returns:
             The adversarial images and the losses on the way.
@@ -76,7 +77,7 @@ class GradientAttack:
         images = checked(images)
         adversarial = images + perturbation  # may leave [0, 1] until the first step, as published
         direction = tf.zeros_like(images)
-        if self.steps <= UNROLLED_STEPS or replicas() > 1:
+        if unrolled or (unrolled is None and self.steps <= UNROLLED_STEPS):
             losses = []
             for _ in range(self.steps):
                 adversarial, direction, value = self.advance(loss, adversarial, direction, images)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from acl_tf.attacks.base import GradientAttack
-from acl_tf.randomness import fold_in, normal_rows, uniform_rows
+from acl_tf.randomness import fold_in
 
 PIXELS = (1, 2, 3)  # the axes of one image
 
@@ -26,7 +26,7 @@ class LinfPGD(GradientAttack):
     """
 
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        return uniform_rows(shape, seed, -self.epsilon, self.epsilon, dtype)
+        return tf.random.stateless_uniform(shape, seed, -self.epsilon, self.epsilon, dtype)
 
     def step(self, images: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         return images + self.step_size * tf.sign(gradient)
@@ -43,7 +43,7 @@ class L2PGD(GradientAttack):
     """
 
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        direction = unit_l2(normal_rows(shape, fold_in(seed, 0), dtype=dtype))
+        direction = unit_l2(tf.random.stateless_normal(shape, fold_in(seed, 0), dtype=dtype))
         return self.epsilon * ball_radius(shape, fold_in(seed, 1), dtype) * direction
 
     def step(self, images: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
@@ -85,8 +85,10 @@ class L1PGD(GradientAttack):
 
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
         # Magnitudes that are exponential, divided by their sum, are uniform on the simplex.
-        magnitudes = -tf.math.log(uniform_rows(shape, fold_in(seed, 0), 2.0**-24, 1.0, dtype))  # never of 0
-        signs = tf.sign(uniform_rows(shape, fold_in(seed, 2), -1.0, 1.0, dtype))
+        magnitudes = -tf.math.log(
+            tf.random.stateless_uniform(shape, fold_in(seed, 0), 2.0**-24, 1.0, dtype)
+        )  # never of 0
+        signs = tf.sign(tf.random.stateless_uniform(shape, fold_in(seed, 2), -1.0, 1.0, dtype))
         direction = signs * magnitudes / tf.reduce_sum(magnitudes, PIXELS, keepdims=True)
         return self.epsilon * ball_radius(shape, fold_in(seed, 1), dtype) * direction
 
@@ -127,7 +129,7 @@ def unit_l2(values: tf.Tensor) -> tf.Tensor:
 def ball_radius(shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Draws how far from the centre, in radii, points that are uniform in a ball lie: shape `(batch, 1, 1, 1)`."""
     coordinates = tf.cast(tf.reduce_prod(shape[1:]), dtype)
-    return uniform_rows([shape[0], 1, 1, 1], seed, 0.0, 1.0, dtype) ** (1 / coordinates)
+    return tf.random.stateless_uniform([shape[0], 1, 1, 1], seed, 0.0, 1.0, dtype) ** (1 / coordinates)
 
 
 def project_l1(delta: tf.Tensor, epsilon: float) -> tf.Tensor:

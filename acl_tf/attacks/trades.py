@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from acl_tf.attacks.pgd import LinfPGD
-from acl_tf.randomness import normal_rows
 
 
 class TradesPGD(LinfPGD):
@@ -18,4 +17,4 @@ class TradesPGD(LinfPGD):
     start_stddev = 0.001
 
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        return normal_rows(shape, seed, self.start_stddev, dtype)
+        return tf.random.stateless_normal(shape, seed, 0.0, self.start_stddev, dtype)

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from acl_tf.randomness import fold_in, uniform_rows
+from acl_tf.randomness import fold_in, rows_of_global_batch
 
 
 class CropFlip:
@@ -38,7 +38,7 @@ class CropFlip:
             float32 in [0, 1], of the same shape.
         """
         batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
-        uniform = uniform_rows((batch, 3), fold_in(seed, 0), 0.0, 1.0)
+        uniform = rows_of_global_batch((batch, 3), lambda shape: tf.random.stateless_uniform(shape, fold_in(seed, 0)))
         offsets = tf.cast(uniform[:, :2] * (2 * self.padding + 1), tf.int32)  # (batch, 2): top, left
         rows = offsets[:, :1] + tf.range(height)
         columns = offsets[:, 1:] + tf.range(width)

@@ -4,7 +4,8 @@ import time
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from signal import Signals
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,11 +17,16 @@ from acl_tf.evaluate.record import record
 from acl_tf.evaluate.unfinished import PartialResult, Unfinished
 from acl_tf.records import Record
 from acl_tf.training.interruption import Interruption
+from acl_tf.training.workers import Workers
 
 # From float32 images in [0, 1], of shape `(batch, height, width, 3)`, to logits, of shape `(batch, classes)`.
 Classifier = Callable[[tf.Tensor], tf.Tensor]
-# A `tf.function` from indices, images and labels to logits: what an evaluator runs on every batch.
-Predict: TypeAlias = "tf.types.experimental.PolymorphicFunction"
+# From indices, images and labels to logits, as `acl_tf.evaluate.predictor.Predictor` does: what runs on every batch.
+PredictBatch = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def no_progress(title: str, done: int, total: int) -> None:
+    """Shows nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,7 @@ class Evaluation:
         unfinished: Keeps what is done of a measurement; None: nothing does.
         interruption: Whether the user wants an end.
         progress: Called with a title, and with how many images of how many are done.
+        workers: That do this together; the chief alone keeps what is unfinished.
     """
 
     image_set: ImageSet
@@ -45,9 +52,10 @@ class Evaluation:
     protocol: Mapping[str, Any] = field(default_factory=dict)
     unfinished: Unfinished | None = None
     interruption: Interruption | None = None
-    progress: Callable[[str, int, int], None] = lambda title, done, total: None
+    progress: Callable[[str, int, int], None] = no_progress
+    workers: Workers = field(default_factory=Workers)
 
-    def measure(self, metric: str, predict: Predict, protocol: Mapping[str, Any]) -> tuple[Record, np.ndarray]:
+    def measure(self, metric: str, predict: PredictBatch, protocol: Mapping[str, Any]) -> tuple[Record, np.ndarray]:
         """Evaluates every image.
 
         Args:
@@ -66,16 +74,14 @@ class Evaluation:
         images, labels = self.image_set.images, labels_of(self.image_set)
         about = [metric, protocol, self.model_sha256, self.image_set.fingerprint(), zlib.crc32(labels.tobytes())]
         kept = self.unfinished.result(about) if self.unfinished else PartialResult()
+        (kept.correct,) = self.workers.from_chief(lambda: [kept.correct])
         title = " ".join(str(protocol[key]) for key in ("attack", "corruption", "severity") if key in protocol)
-        size, begin = min(self.batch_size, len(images)), time.perf_counter()
+        size, begin = self._rounded(min(self.batch_size, len(images))), time.perf_counter()
         while (done := len(kept.correct)) < len(images):
             self.progress(title, done, len(images))
             # The last batch is filled up with its last image, so that no predictor is traced twice.
             rows = np.minimum(np.arange(done, done + size), len(images) - 1)
-            batch = tf.cast(images[rows], tf.float32) / 255.0
-            arguments = tf.constant(rows, tf.int32), batch, tf.constant(labels[rows])
-            # Called as a graph: TensorFlow takes the predictors of several models for one that is traced too often.
-            logits = predict.get_concrete_function(*arguments)(*arguments).numpy()
+            logits = predict(rows, images[rows].astype(np.float32) / np.float32(255.0), labels[rows])
             correct = logits.argmax(-1) == labels[rows]
             kept.correct = np.concatenate([kept.correct, correct[: len(images) - done]])
             kept.seconds, begin = kept.seconds + time.perf_counter() - begin, time.perf_counter()
@@ -85,14 +91,19 @@ class Evaluation:
         value = float(kept.correct.mean())
         return record(metric, value, self.image_set, protocol, self.model_sha256, kept.seconds), kept.correct
 
+    def _rounded(self, size: int) -> int:
+        """Returns the next batch size that every replica gets an equal share of."""
+        return -(-size // self.workers.replicas) * self.workers.replicas
+
     def about(self, protocol: Mapping[str, Any]) -> "Evaluation":
         """Returns the same evaluation with more to say in its records."""
         return replace(self, protocol={**self.protocol, **protocol})
 
     def _stop_if_asked(self, title: str, done: int) -> None:
-        if self.interruption and (signal := self.interruption.signal):
+        signal = self.workers.highest(self.interruption.signal or 0) if self.interruption else 0
+        if signal:
             raise Interrupted(
-                f"Interrupted by {signal.name} after {done} of {len(self.image_set)} images of {title}. "
+                f"Interrupted by {Signals(signal).name} after {done} of {len(self.image_set)} images of {title}. "
                 "Go on by the same command with --resume.",
                 signal,
             )

@@ -1,10 +1,11 @@
 """TA: accuracy on clean images."""
 
 import numpy as np
-import tensorflow as tf
 
-from acl_tf.evaluate.base import Classifier, Evaluation, Predict
+from acl_tf.evaluate.base import Classifier, Evaluation
+from acl_tf.evaluate.predictor import Predictor
 from acl_tf.records import Record
+from acl_tf.training.workers import Workers
 
 
 def measure(evaluation: Evaluation, model: Classifier) -> tuple[Record, np.ndarray]:
@@ -20,14 +21,14 @@ def measure(evaluation: Evaluation, model: Classifier) -> tuple[Record, np.ndarr
     Raises:
         DataError: If there are no labels.
     """
-    return evaluation.measure("accuracy", predictor(model), {"attack": "none"})
+    return evaluation.measure("accuracy", predictor(model, evaluation.workers), {"attack": "none"})
 
 
-def predictor(model: Classifier) -> Predict:
-    """Returns what predicts the logits of images as they are."""
+def predictor(model: Classifier, workers: Workers | None = None) -> Predictor:
+    """Returns what predicts the logits of images as they are.
 
-    @tf.function
-    def predict(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        return model(images)
-
-    return predict
+    Args:
+        model: From images in [0, 1] to logits.
+        workers: That predict together; None: this process.
+    """
+    return Predictor(lambda indices, images, labels: model(images), workers)

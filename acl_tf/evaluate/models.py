@@ -12,6 +12,7 @@ import keras
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import ModelFolderError, UsageError
 from acl_tf.evaluate.base import Classifier
+from acl_tf.export.batch_norm_folding import fold_batch_norm
 from acl_tf.files import sha256
 from acl_tf.locate import find_model_folder
 from acl_tf.model_files import MODEL
@@ -27,6 +28,7 @@ class LoadedClassifier:
     Attributes:
         name: As the user calls it.
         model: From images in [0, 1] to logits.
+        folded: The same with batch normalisation folded into the convolutions: what attacks differentiate, faster.
         classes: Names of the classes; numbers where they are not known.
         sha256: Of `model.keras`.
         folder: The model folder; None for a lone `.keras` file.
@@ -34,6 +36,7 @@ class LoadedClassifier:
 
     name: str
     model: keras.Model
+    folded: keras.Model
     classes: tuple[str, ...]
     sha256: str
     folder: Path | None
@@ -42,6 +45,11 @@ class LoadedClassifier:
     def logits(self) -> Classifier:
         """The model in inference mode."""
         return functools.partial(self.model, training=False)
+
+    @property
+    def attacked(self) -> Classifier:
+        """What attacks look at: the same function."""
+        return functools.partial(self.folded, training=False)
 
     @property
     def image_size(self) -> int | None:
@@ -100,7 +108,7 @@ def load_classifier(name: str) -> LoadedClassifier:
         )
     classes = tuple(config.get("classes") or map(str, range(returned[1])))
     file = folder / MODEL if folder else Path(name)
-    return LoadedClassifier(name, model, classes, sha256(file), folder)
+    return LoadedClassifier(name, model, fold_batch_norm(model), classes, sha256(file), folder)
 
 
 def _is_shape(shape: Any, axes: int) -> bool:

@@ -8,12 +8,14 @@ from acl_tf.attacks.base import GradientAttack, Loss
 from acl_tf.attacks.eot import EOT
 from acl_tf.attacks.restarts import worst_of
 from acl_tf.evaluate.attack_settings import AttackSettings
-from acl_tf.evaluate.base import Classifier, Evaluation, Predict
+from acl_tf.evaluate.base import Classifier, Evaluation
+from acl_tf.evaluate.predictor import Predictor
 from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.losses.margin import margin
 from acl_tf.losses.targeted import targeted
 from acl_tf.randomness import fold_in, step_seed
 from acl_tf.records import Record
+from acl_tf.training.workers import Workers
 
 
 def measure(
@@ -36,13 +38,17 @@ def measure(
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
     """
-    predict = predictor(model, settings, evaluation.seed, crafted_on)
+    predict = predictor(model, settings, evaluation.seed, crafted_on, evaluation.workers)
     return evaluation.measure("robust_accuracy", predict, settings.protocol(name, evaluation.seed))
 
 
 def predictor(
-    model: Classifier, settings: AttackSettings, seed: int = 0, crafted_on: Classifier | None = None
-) -> Predict:
+    model: Classifier,
+    settings: AttackSettings,
+    seed: int = 0,
+    crafted_on: Classifier | None = None,
+    workers: Workers | None = None,
+) -> Predictor:
     """Returns what attacks images, each from starts of its own index, and predicts their logits.
 
     Args:
@@ -50,13 +56,13 @@ def predictor(
         settings: Of the attack.
         seed: Of the random starts.
         crafted_on: The model that the attack sees; None: `model`.
+        workers: That attack together; None: this process.
     """
     attack = build_attack(settings)
     seen = crafted_on or model
-    first_seed = step_seed(seed, 0)
 
-    @tf.function
     def predict(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        first_seed = step_seed(seed, 0)
         # An image counts as robust only if it withstands every start: the one of the largest margin is kept.
         starts = [
             _starts(attack, settings, images, indices, _restart_seed(first_seed, r)) for r in range(settings.restarts)
@@ -64,7 +70,7 @@ def predictor(
         found = worst_of(attack, images, _loss(seen, settings, images, labels), starts, _margin(seen, labels))
         return model(found.images)
 
-    return predict
+    return Predictor(predict, workers)
 
 
 def build_attack(settings: AttackSettings) -> GradientAttack:

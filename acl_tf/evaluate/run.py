@@ -1,9 +1,12 @@
 """From a classifier to its records: what `acl-tf evaluate` does."""
 
+import contextlib
 import functools
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import tensorflow as tf
 
 from acl_tf.data import sources
 from acl_tf.data.corrupted import (
@@ -17,7 +20,7 @@ from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import labels_of
 from acl_tf.errors import DataError, UsageError
 from acl_tf.evaluate import clean, corruptions, robust
-from acl_tf.evaluate.base import Evaluation
+from acl_tf.evaluate.base import Evaluation, no_progress
 from acl_tf.evaluate.config import EvaluateConfig
 from acl_tf.evaluate.models import LoadedClassifier, load_classifier
 from acl_tf.evaluate.progress import EvaluationProgress
@@ -27,35 +30,45 @@ from acl_tf.model_folder import add_to_model_folder
 from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.safety.paths import is_cache_snapshot
 from acl_tf.training.interruption import Interruption
+from acl_tf.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 TFDS = "tfds"
 
 
-def evaluate(config: EvaluateConfig, output: Path, resume: bool = False) -> list[Record]:
+def evaluate(
+    config: EvaluateConfig, output: Path, resume: bool = False, workers: Workers | None = None
+) -> list[Record]:
     """Measures a classifier and adds the records to its folder.
 
     Args:
         config: What to measure.
-        output: Folder for the records, and for what an interrupted evaluation has done.
+        output: Folder for the records, and for what an interrupted evaluation has done; the chief writes it.
         resume: Whether that is taken up again.
+        workers: That measure together; None: this process, on one device.
 
     Returns:
         The records, in the order in which they were measured.
 
     Raises:
-        AclTfError: If anything about model, images or attacks is wrong.
+        AclTfError: If anything about model, images, attacks or workers is wrong.
         Interrupted: If a signal asked for an end.
     """
+    workers = workers or Workers()
     output = output.resolve()
-    model = load_classifier(config.model)
-    surrogate = load_classifier(config.surrogate) if config.surrogate else None
-    check_settings(config, model, surrogate, output)
-    first = CORRUPTIONS[0], SEVERITIES[0]  # what stands in where no other images are needed
-    images = load_images(config, model) if config.parsed_attacks() else load_corrupted(config, model, *first)
-    unfinished = Unfinished(output, resume)
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # what is reported is full precision
+    with workers.agreement(config) as same:
+        with workers.strategy.scope():
+            model = load_classifier(config.model)
+            surrogate = load_classifier(config.surrogate) if config.surrogate else None
+        check_settings(config, model, surrogate, output)
+        first = CORRUPTIONS[0], SEVERITIES[0]  # what stands in where no other images are needed
+        images = load_images(config, model) if config.parsed_attacks() else load_corrupted(config, model, *first)
+        same["images"] = [model.sha256, surrogate and surrogate.sha256, images.fingerprint()]
+    unfinished = Unfinished(output, resume) if workers.is_chief else None
     records = []
-    with Interruption() as interruption, EvaluationProgress() as progress:
+    with Interruption() as interruption, contextlib.ExitStack() as stack:
+        progress = stack.enter_context(EvaluationProgress()) if workers.is_chief else no_progress
         evaluation = Evaluation(
             images,
             config.seed,
@@ -64,14 +77,19 @@ def evaluate(config: EvaluateConfig, output: Path, resume: bool = False) -> list
             unfinished=unfinished,
             interruption=interruption,
             progress=progress,
+            workers=workers,
         )
         try:
             for record in measurements(config, evaluation, model, surrogate):
-                add_records(output / RECORDS, [record])
+                if workers.is_chief:
+                    add_records(output / RECORDS, [record])
                 records.append(record)
         finally:
-            add_to_model(model, records, output)
-    unfinished.discard()
+            if workers.is_chief:
+                add_to_model(model, records, output)
+    if unfinished:
+        unfinished.discard()
+    workers.wait()
     return records
 
 
@@ -122,7 +140,7 @@ def measurements(
             continue
         crafted_on = surrogate or model
         about = {"surrogate_sha256": surrogate.sha256} if surrogate else {}
-        attacked.append(robust.measure(evaluation.about(about), model.logits, name, settings, crafted_on.logits))
+        attacked.append(robust.measure(evaluation.about(about), model.logits, name, settings, crafted_on.attacked))
         yield attacked[-1][0]
     if len(attacked) > 1:
         yield worst_case(attacked)

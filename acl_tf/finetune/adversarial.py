@@ -13,7 +13,8 @@ class AdversarialTraining(FineTuner):
     """
 
     def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return self.run_attack(images, lambda attacked: cross_entropy(self(attacked), targets), seed)
+        network = self.frozen()
+        return self.run_attack(images, lambda attacked: cross_entropy(network(attacked), targets), seed)
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: tf.Tensor) -> Losses:
         return {"loss": cross_entropy(self(perturbed, training=True), targets)}

@@ -1,5 +1,6 @@
 """The train step that all supervised methods share."""
 
+import functools
 from typing import Any, ClassVar
 
 import keras
@@ -10,10 +11,12 @@ from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
+from acl_tf.models.frozen_branch import FrozenBranch, Network
 from acl_tf.models.heads import zero_classifier
-from acl_tf.randomness import fold_in, step_seed
+from acl_tf.randomness import fold_in, rows_of_global_batch, step_seed
 from acl_tf.training.distribution import replicas
 from acl_tf.training.gradient_step import gradient_step, mean_over_global_batch
+from acl_tf.training.measurements import Measurements
 
 Losses = dict[str, tf.Tensor]
 
@@ -70,16 +73,27 @@ class FineTuner(keras.Model):
         self.step = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica", name="step"
         )
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", *self.parts, "gradient_norm")}
+        self.measurements = Measurements(["loss", *self.parts, "gradient_norm"])
+        # Made when an attack is traced, for it takes a moment.
+        self.frozen_branch = functools.cache(self._frozen_branch)
         self.built = True
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
-        return list(self.trackers.values())
+        return [self.measurements]
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         features = self.encoder(inputs, branch=self.branch, training=bool(training) and self.encoder.trainable)
         return self.classifier(features)
+
+    def frozen(self) -> Network:
+        """Returns what maps images to logits with the weights of now, in inference mode: what an attack looks at."""
+        encoder = self.frozen_branch().freeze()
+        return lambda images: self.classifier(encoder(images))
+
+    def _frozen_branch(self) -> FrozenBranch:
+        with tf.init_scope():
+            return FrozenBranch(self.encoder, self.branch)
 
     def perturb(self, images: tf.Tensor, targets: Any, seed: tf.Tensor) -> tf.Tensor:
         """Returns the images that the method trains on beside, or instead of, the clean ones."""
@@ -87,7 +101,7 @@ class FineTuner(keras.Model):
 
     def run_attack(self, images: tf.Tensor, loss: Loss, seed: tf.Tensor) -> tf.Tensor:
         """Returns images on which the attack has raised a loss, in inference mode: no statistic changes."""
-        start = self.attack.start(tf.shape(images), seed, images.dtype)
+        start = rows_of_global_batch(tf.shape(images), lambda shape: self.attack.start(shape, seed, images.dtype))
         return self.attack(images, loss, start).images
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: Any) -> Losses:
@@ -102,7 +116,7 @@ class FineTuner(keras.Model):
         perturbed = tf.stop_gradient(self.perturb(images, targets, fold_in(seed, 1)))
         self.train_on_images(images, perturbed, targets)
         self.step.assign_add(1)
-        return self.get_metrics_result()
+        return self.measurements.result()
 
     def train_on_images(self, images: tf.Tensor, perturbed: tf.Tensor, targets: Any) -> None:
         """Takes one optimiser step on images that are already augmented and attacked."""
@@ -112,7 +126,5 @@ class FineTuner(keras.Model):
             return mean_over_global_batch(values["loss"]), values
 
         loss, values, norm = gradient_step(self.optimizer, self.trainable_variables, loss_and_parts)
-        self.trackers["gradient_norm"].update_state(norm)
-        self.trackers["loss"].update_state(loss * replicas())
-        for name in self.parts:
-            self.trackers[name].update_state(values[name])
+        parts = {name: values[name] for name in self.parts}
+        self.measurements.update_state({"loss": loss * replicas(), "gradient_norm": norm, **parts})

@@ -103,7 +103,7 @@ def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -
     if config.is_random:
         arch = config.source.removeprefix(RANDOM)
         BACKBONES[arch]  # an error that names the known ones, before anything is built
-        encoder = Encoder(arch, width=config.width or 1.0, image_shape=image_shape)
+        encoder = Encoder(arch, width=config.width or 1.0, image_shape=image_shape, synchronized=True)
         return StartingEncoder(encoder, Branch.ADVERSARIAL, None)
     folder = find_model_folder(config.source, ENCODER_FILES)
     verify(folder)

@@ -27,7 +27,8 @@ class PseudoLabelled(FineTuner):
 
     def perturb(self, images: tf.Tensor, targets: SemiSupervisedTargets, seed: tf.Tensor) -> tf.Tensor:
         labels = labels_or_pseudo_labels(SemiSupervisedTargets(*targets))
-        return self.run_attack(images, lambda attacked: cross_entropy(self(attacked), labels), seed)
+        network = self.frozen()
+        return self.run_attack(images, lambda attacked: cross_entropy(network(attacked), labels), seed)
 
 
 def labels_or_pseudo_labels(targets: SemiSupervisedTargets) -> tf.Tensor:

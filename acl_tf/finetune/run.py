@@ -1,5 +1,6 @@
 """From an encoder to a classifier: what `acl-tf finetune` does."""
 
+import contextlib
 import functools
 import logging
 from pathlib import Path
@@ -18,59 +19,75 @@ from acl_tf.finetune.linear_probe import freeze
 from acl_tf.finetune.validation import Validation
 from acl_tf.model_folder import TrainedModel, published_model, write_model_folder
 from acl_tf.records import RECORDS, add_records, read_file
-from acl_tf.training.fit import fit
+from acl_tf.training.fit import check_batch_size, fit
 from acl_tf.training.interruption import Interruption
+from acl_tf.training.numerics import set_numerics
 from acl_tf.training.run_folder import RunFolder
 from acl_tf.training.selection import Selection
 from acl_tf.training.sgd import SGD
+from acl_tf.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 
-def finetune(config: FinetuneConfig, output: Path, resume: bool = False) -> Path:
+def finetune(config: FinetuneConfig, output: Path, resume: bool = False, workers: Workers | None = None) -> Path:
     """Trains a classifier on an encoder and leaves a run folder.
 
     `model/` holds the epoch of the best robust accuracy on the validation split, `model_last/` the last one.
 
     Args:
         config: Of the run.
-        output: The run folder.
+        output: The run folder, which the chief writes.
         resume: Whether a run that is there goes on; where there is none, it starts.
+        workers: That share each batch; None: this process, on one device.
 
     Returns:
         The model folder of the best epoch.
 
     Raises:
-        AclTfError: If anything about the configuration, encoder, images or folder is wrong, or if training fails.
+        AclTfError: If anything about the configuration, encoder, images, folder or workers is wrong, or if training
+            fails.
     """
+    workers = workers or Workers()
     folder = RunFolder(output)
-    with Interruption() as interruption, folder.session(config, resume):
-        keras.config.set_dtype_policy(config.training.precision)
-        keras.utils.set_random_seed(config.training.seed)
-        inputs = load_inputs(config.encoder, config.data)
-        labelled = take(inputs.train, label_subset(inputs.train, config.data.labels, config.training.seed))
-        labels = labels_of(labelled)
-        batch_size = min(config.training.batch_size, len(labelled))
-        per_epoch = steps_per_epoch(len(labelled), batch_size)
+    with contextlib.ExitStack() as stack:
+        interruption = stack.enter_context(Interruption())
+        with workers.agreement(config) as same:
+            if workers.is_chief:
+                stack.enter_context(folder.session(config, resume, **workers.described()))
+            set_numerics(config.training)
+            with workers.strategy.scope():
+                inputs = load_inputs(config.encoder, config.data)
+            labelled = take(inputs.train, label_subset(inputs.train, config.data.labels, config.training.seed))
+            same["images"] = [inputs.start.about(), labelled.fingerprint()]
+            batch_size = min(config.training.batch_size, len(labelled))
+            check_batch_size(batch_size, workers)
+            per_epoch = steps_per_epoch(len(labelled), batch_size)
+            with workers.strategy.scope():
+                tuner = build_finetuner(config, inputs.start, len(inputs.train.classes))
+                tuner.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
         logger.info("%d labelled images, %d steps of %d an epoch", len(labelled), per_epoch, batch_size)
-        tuner = build_finetuner(config, inputs.start, len(inputs.train.classes))
-        tuner.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
         selection = Selection(tuner.variables)
-        validation = Validation(tuner, inputs.validation, config.validation, config.attack, config.training, selection)
-        rows = functools.partial(batch_rows, len(labelled), batch_size, config.training.seed)
+        validation = Validation(
+            tuner, inputs.validation, config.validation, config.attack, config.training, selection, workers
+        )
         fit(
             tuner,
             config.training,
             per_epoch,
-            lambda first, last: ((labelled.images[chosen], labels[chosen]) for chosen in rows(first, last)),
+            (labelled.images, labels_of(labelled)),
+            functools.partial(batch_rows, len(labelled), batch_size, config.training.seed),
             folder,
             {"encoder": inputs.start.about(), "data set": labelled.fingerprint()},
             interruption,
+            workers,
             validation,
             selection=selection,
         )
-        recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
-        write_classifiers(folder, tuner, inputs.train.classes, recipe, validation)
+        if workers.is_chief:
+            recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
+            write_classifiers(folder, tuner, inputs.train.classes, recipe, validation)
+        workers.wait()
     return folder.model
 
 

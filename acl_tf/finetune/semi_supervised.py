@@ -1,11 +1,11 @@
 """ACL's three-step routine for few labels: what `acl-tf semi-supervised` does."""
 
+import contextlib
+import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import keras
 import numpy as np
 
 from acl_tf.data.batches import batch_rows, steps_per_epoch
@@ -30,10 +30,12 @@ from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 from acl_tf.finetune.uat import UATPlusPlus
 from acl_tf.finetune.validation import Validation
 from acl_tf.records import add_records
-from acl_tf.training.fit import fit
+from acl_tf.training.fit import check_batch_size, fit
 from acl_tf.training.interruption import Interruption
+from acl_tf.training.numerics import set_numerics
 from acl_tf.training.run_folder import RunFolder
 from acl_tf.training.selection import Selection
+from acl_tf.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +43,9 @@ TEACHER = "teacher"
 PSEUDO_LABELS = "pseudo_labels.npz"
 
 
-def semi_supervised(config: SemiSupervisedConfig, output: Path, resume: bool = False) -> Path:
+def semi_supervised(
+    config: SemiSupervisedConfig, output: Path, resume: bool = False, workers: Workers | None = None
+) -> Path:
     """Trains a robust classifier with few labels, and leaves a run folder.
 
     A teacher learns the labels (`teacher/`, a run folder of its own); its soft pseudo-labels of all images are stored
@@ -49,27 +53,34 @@ def semi_supervised(config: SemiSupervisedConfig, output: Path, resume: bool = F
 
     Args:
         config: Of the run.
-        output: The run folder.
+        output: The run folder, which the chief writes.
         resume: Whether a run that is there goes on; where there is none, it starts.
+        workers: That share each batch; None: this process, on one device.
 
     Returns:
         The model folder of the student's best epoch.
 
     Raises:
-        AclTfError: If anything about the configuration, encoder, images or folder is wrong, or if training fails.
+        AclTfError: If anything about the configuration, encoder, images, folder or workers is wrong, or if training
+            fails.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 2.2.1.
     """
+    workers = workers or Workers()
     folder = RunFolder(output)
-    with folder.session(config, resume):
-        check_labels(config)
+    with contextlib.ExitStack() as stack:
+        with workers.agreement(config):
+            if workers.is_chief:
+                stack.enter_context(folder.session(config, resume, **workers.described()))
+            check_labels(config)
         # One that is there is the teacher of this run only if it is of the same configuration: resuming compares.
         finished = RunFolder(output / TEACHER).model.exists()
         if not finished:
             logger.info("Teacher: standard training on the labelled images")
-        finetune(teacher_config(config), output / TEACHER, resume or finished)
+        finetune(teacher_config(config), output / TEACHER, resume or finished, workers)
         with Interruption() as interruption:
-            train_student(config, folder, interruption)
+            train_student(config, folder, interruption, workers)
+        workers.wait()
     return folder.model
 
 
@@ -104,33 +115,71 @@ def teacher_config(config: SemiSupervisedConfig) -> FinetuneConfig:
     )
 
 
-def train_student(config: SemiSupervisedConfig, folder: RunFolder, interruption: Interruption) -> None:
+def train_student(
+    config: SemiSupervisedConfig, folder: RunFolder, interruption: Interruption, workers: Workers
+) -> None:
     """Trains the student on labels and pseudo-labels, and writes its model folders.
 
     Args:
         config: Of the run.
-        folder: The run folder, in session.
+        folder: The run folder; the chief's is in session.
         interruption: Whether the user wants an end.
+        workers: That share each batch.
     """
-    keras.config.set_dtype_policy(config.training.precision)
-    keras.utils.set_random_seed(config.training.seed)
-    inputs = load_inputs(config.encoder, config.data)
-    labelled = label_subset(inputs.train, config.data.labels, config.training.seed)
+    with workers.agreement(config) as same:
+        set_numerics(config.training)
+        with workers.strategy.scope():
+            inputs = load_inputs(config.encoder, config.data)
+        same["images"] = [inputs.start.about(), inputs.train.fingerprint()]
+        labelled = label_subset(inputs.train, config.data.labels, config.training.seed)
+        sizes = config.distillation.batch_sizes(len(labelled), len(inputs.train) - len(labelled))
+        check_batch_size(sum(sizes), workers)
+        per_epoch = steps_per_epoch(len(inputs.train) - len(labelled), sizes[1])
+        with workers.strategy.scope():
+            student = build_student(config, inputs.start, len(inputs.train.classes))
+            student.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
+    (soft_logits,) = workers.from_chief(lambda: [teach(config, folder, inputs.train, labelled)])
+    selection = Selection(student.variables)
+    validation = Validation(
+        student, inputs.validation, config.validation, config.attack, config.training, selection, workers
+    )
+    logger.info("Student: %d labelled and %d unlabelled images", len(labelled), len(inputs.train) - len(labelled))
+    fit(
+        student,
+        config.training,
+        per_epoch,
+        student_data(inputs.train, labelled, soft_logits),
+        functools.partial(student_rows, labelled, len(inputs.train), sizes, config.training.seed),
+        folder,
+        {"encoder": inputs.start.about(), "data set": inputs.train.fingerprint()},
+        interruption,
+        workers,
+        validation,
+        selection=selection,
+    )
+    if workers.is_chief:
+        recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
+        write_classifiers(folder, student, inputs.train.classes, recipe, validation)
+
+
+def teach(config: SemiSupervisedConfig, folder: RunFolder, images: ImageSet, labelled: np.ndarray) -> np.ndarray:
+    """Returns the teacher's soft pseudo-labels, having recorded how many are right.
+
+    Args:
+        config: Of the run.
+        folder: The run folder, with the teacher.
+        images: All training images.
+        labelled: Rows of those whose labels are known.
+
+    Returns:
+        Logits, float32 of shape `(n, classes)`.
+    """
     teacher = RunFolder(folder.path / TEACHER).model_last
-    soft_logits = pseudo_labels(teacher, inputs.train, folder.path / PSEUDO_LABELS)
-    records = pseudo_label_records(soft_logits, inputs.train, labelled, teacher, config.training.seed)
+    soft_logits = pseudo_labels(teacher, images, folder.path / PSEUDO_LABELS)
+    records = pseudo_label_records(soft_logits, images, labelled, teacher, config.training.seed)
     add_records(folder.records, records)
     logger.info("Pseudo-labels: %.2f %% of %d images are right", 100 * records[0]["value"], records[0]["n"])
-    student = build_student(config, inputs.start, len(inputs.train.classes))
-    per_epoch, batches = student_batches(config, inputs.train, labelled, soft_logits)
-    student.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
-    selection = Selection(student.variables)
-    validation = Validation(student, inputs.validation, config.validation, config.attack, config.training, selection)
-    about = {"encoder": inputs.start.about(), "data set": inputs.train.fingerprint()}
-    logger.info("Student: %d labelled and %d unlabelled images", len(labelled), len(inputs.train) - len(labelled))
-    fit(student, config.training, per_epoch, batches, folder, about, interruption, validation, selection=selection)
-    recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
-    write_classifiers(folder, student, inputs.train.classes, recipe, validation)
+    return soft_logits
 
 
 def build_student(config: SemiSupervisedConfig, start: StartingEncoder, num_classes: int) -> FineTuner:
@@ -158,30 +207,35 @@ def build_student(config: SemiSupervisedConfig, start: StartingEncoder, num_clas
     )
 
 
-def student_batches(
-    config: SemiSupervisedConfig, images: ImageSet, labelled: np.ndarray, soft_logits: np.ndarray
-) -> tuple[int, Callable[[int, int], Iterator[Any]]]:
-    """Returns the steps of an epoch, which passes over the unlabelled images, and what yields the batches.
+def student_data(
+    images: ImageSet, labelled: np.ndarray, soft_logits: np.ndarray
+) -> tuple[np.ndarray, SemiSupervisedTargets]:
+    """Returns what the student sees: all images, the labels that are known, and the pseudo-labels.
 
     Args:
-        config: Of the run.
         images: All training images.
         labelled: Rows of those whose labels are known; the others' labels are not looked at.
         soft_logits: Of the teacher, of shape `(n, classes)`.
     """
-    unlabelled = np.setdiff1d(np.arange(len(images)), labelled)
     known = np.full(len(images), UNLABELLED, np.int64)
     known[labelled] = labels_of(images)[labelled]
-    sizes = config.distillation.batch_sizes(len(labelled), len(unlabelled))
-    seed = config.training.seed
+    return images.images, SemiSupervisedTargets(known, soft_logits)
 
-    def batches(first: int, last: int) -> Iterator[Any]:
-        parts = [
-            batch_rows(len(rows), size, seed, first, last)
-            for rows, size in zip((labelled, unlabelled), sizes, strict=True)
-        ]
-        for of_labelled, of_unlabelled in zip(*parts, strict=True):
-            rows = np.concatenate([labelled[of_labelled], unlabelled[of_unlabelled]])
-            yield images.images[rows], SemiSupervisedTargets(known[rows], soft_logits[rows])
 
-    return steps_per_epoch(len(unlabelled), sizes[1]), batches
+def student_rows(
+    labelled: np.ndarray, images: int, sizes: tuple[int, int], seed: int, first: int, last: int
+) -> Iterator[np.ndarray]:
+    """Yields the rows of each batch: so many labelled images, then so many unlabelled ones.
+
+    Args:
+        labelled: Rows of the labelled images.
+        images: How many images there are.
+        sizes: How many labelled and unlabelled images a batch has.
+        seed: Of the run.
+        first: The first step.
+        last: Where to stop; not yielded.
+    """
+    unlabelled = np.setdiff1d(np.arange(images), labelled)
+    parts = [batch_rows(len(rows), size, seed, first, last) for rows, size in zip((labelled, unlabelled), sizes)]
+    for of_labelled, of_unlabelled in zip(*parts, strict=True):
+        yield np.concatenate([labelled[of_labelled], unlabelled[of_unlabelled]])

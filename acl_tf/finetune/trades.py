@@ -37,8 +37,9 @@ class TRADES(FineTuner):
         self.beta = beta
 
     def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        clean = self(images)
-        return self.run_attack(images, lambda attacked: kl_divergence(clean, self(attacked)), seed)
+        network = self.frozen()
+        clean = network(images)
+        return self.run_attack(images, lambda attacked: kl_divergence(clean, network(attacked)), seed)
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: tf.Tensor) -> Losses:
         clean = self(images, training=True)

@@ -9,10 +9,12 @@ from acl_tf.config import AttackConfig, RunConfig
 from acl_tf.data.image_set import ImageSet
 from acl_tf.evaluate import clean, robust
 from acl_tf.evaluate.attack_settings import AttackSettings
-from acl_tf.evaluate.base import Evaluation, Predict
+from acl_tf.evaluate.base import Evaluation
+from acl_tf.evaluate.predictor import Predictor
 from acl_tf.finetune.config import ValidationConfig
 from acl_tf.records import Record
 from acl_tf.training.selection import Selection
+from acl_tf.training.workers import Workers
 
 
 class Validation:
@@ -27,6 +29,7 @@ class Validation:
         attack: Of the training.
         training: Its epochs and seed.
         selection: Of the best epoch.
+        workers: That measure together; None: this process.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class Validation:
         attack: AttackConfig,
         training: RunConfig,
         selection: Selection,
+        workers: Workers | None = None,
     ) -> None:
         self.image_set = image_set.first(config.images)
         self.every = config.every
@@ -45,31 +49,39 @@ class Validation:
         self.selection = selection
         self.settings = AttackSettings(epsilon=attack.epsilon, steps=config.steps)
         # Made once, so that each is traced a single time.
-        self.predictors = self._predictors(model)
+        self.workers = workers or Workers()
+        self.predictors = self._predictors(model, self.workers)
 
     def __call__(self, epoch: int) -> dict[str, float]:
         """Returns `validation_accuracy` and `validation_robust_accuracy`, or nothing where none are due."""
         if epoch % self.every and epoch != self.epochs:
             return {}
-        accuracy, robust_accuracy = [record["value"] for record in self._records(self.predictors, {})]
+        measured = self._records(self.predictors, {}, self.workers)
+        accuracy, robust_accuracy = [record["value"] for record in measured]
         self.selection.update(epoch, robust_accuracy, accuracy)
         return {"validation_accuracy": accuracy, "validation_robust_accuracy": robust_accuracy}
 
     def records(self, model: keras.Model, epoch: int) -> list[Record]:
-        """Returns the records of a model: accuracy, then robust accuracy.
+        """Returns the records of a model: accuracy, then robust accuracy; this process measures them alone.
 
         Args:
             model: From images in [0, 1] to logits.
             epoch: That the model is of.
         """
-        return self._records(self._predictors(model), {"epoch": epoch})
+        alone = Workers()
+        return self._records(self._predictors(model, alone), {"epoch": epoch}, alone)
 
-    def _predictors(self, model: keras.Model) -> tuple[Predict, Predict]:
+    def _predictors(self, model: keras.Model, workers: Workers) -> tuple[Predictor, Predictor]:
         classifier = functools.partial(model, training=False)
-        return clean.predictor(classifier), robust.predictor(classifier, self.settings, self.seed)
+        return (
+            clean.predictor(classifier, workers),
+            robust.predictor(classifier, self.settings, self.seed, workers=workers),
+        )
 
-    def _records(self, predictors: tuple[Predict, Predict], protocol: dict[str, Any]) -> list[Record]:
-        evaluation = Evaluation(self.image_set, seed=self.seed, protocol=protocol)
+    def _records(
+        self, predictors: tuple[Predictor, Predictor], protocol: dict[str, Any], workers: Workers
+    ) -> list[Record]:
+        evaluation = Evaluation(self.image_set, seed=self.seed, protocol=protocol, workers=workers)
         name = f"pgd{self.settings.steps}"
         clean_predictor, robust_predictor = predictors
         return [

@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from acl_tf.models.branch import Branch
-from acl_tf.pretrain.base import ContrastiveObjective, Views
+from acl_tf.pretrain.base import ContrastiveObjective
+from acl_tf.pretrain.passes import Pass, Projections, Views
 
 
 class A2A(ContrastiveObjective):
@@ -19,5 +20,8 @@ class A2A(ContrastiveObjective):
     def perturb(self, views: Views, seed: tf.Tensor) -> Views:
         return self.attack_both(views, seed)
 
-    def stream_losses(self, views: Views, perturbed: Views) -> dict[str, tf.Tensor]:
-        return {"adversarial": self.contrast(perturbed, Branch.ADVERSARIAL, training=True)}
+    def passes(self, views: Views, perturbed: Views) -> tuple[Pass, ...]:
+        return (Pass(perturbed, Branch.ADVERSARIAL),)
+
+    def stream_losses(self, *projections: Projections) -> dict[str, tf.Tensor]:
+        return {"adversarial": self.contrast(*projections[0])}

@@ -2,9 +2,9 @@
 
 import tensorflow as tf
 
-from acl_tf.losses.nt_xent import nt_xent
 from acl_tf.models.branch import Branch
-from acl_tf.pretrain.base import ContrastiveObjective, Views
+from acl_tf.pretrain.base import ContrastiveObjective
+from acl_tf.pretrain.passes import Pass, Projections, Views
 
 
 class A2S(ContrastiveObjective):
@@ -19,16 +19,15 @@ class A2S(ContrastiveObjective):
 
     def perturb(self, views: Views, seed: tf.Tensor) -> Views:
         view_i, view_j = views
-        target = self.project(view_j, Branch.STANDARD)  # the clean view stays where it is: projected once
-        (attacked,) = self.run_attack(
-            [view_i],
-            lambda images: nt_xent(self.project(images, Branch.ADVERSARIAL), target, self.temperature),
-            seed,
-        )
+        target = self.frozen(Branch.STANDARD)(view_j)  # the clean view stays where it is: projected once
+        network = self.frozen(Branch.ADVERSARIAL)
+        (attacked,) = self.run_attack([view_i], lambda images: self.contrast(network(images), target), seed)
         return attacked, view_j
 
-    def stream_losses(self, views: Views, perturbed: Views) -> dict[str, tf.Tensor]:
+    def passes(self, views: Views, perturbed: Views) -> tuple[Pass, ...]:
         attacked, clean = perturbed
-        adversarial = self.project(attacked, Branch.ADVERSARIAL, training=True)
-        standard = self.project(clean, Branch.STANDARD, training=True)
-        return {"adversarial_to_standard": nt_xent(adversarial, standard, self.temperature)}
+        return Pass((attacked,), Branch.ADVERSARIAL), Pass((clean,), Branch.STANDARD)
+
+    def stream_losses(self, *projections: Projections) -> dict[str, tf.Tensor]:
+        (adversarial,), (standard,) = projections
+        return {"adversarial_to_standard": self.contrast(adversarial, standard)}

@@ -5,7 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from acl_tf.models.branch import Branch
-from acl_tf.pretrain.base import ContrastiveObjective, Views
+from acl_tf.pretrain.base import ContrastiveObjective
+from acl_tf.pretrain.passes import Pass, Projections, Views
 from acl_tf.training.gradient_step import mean_over_global_batch
 
 
@@ -37,11 +38,12 @@ class DS(ContrastiveObjective):
     def perturb(self, views: Views, seed: tf.Tensor) -> Views:
         return self.attack_both(views, seed)
 
-    def stream_losses(self, views: Views, perturbed: Views) -> dict[str, tf.Tensor]:
-        return {
-            "standard": self.contrast(views, Branch.STANDARD, training=True),
-            "adversarial": self.contrast(perturbed, Branch.ADVERSARIAL, training=True),
-        }
+    def passes(self, views: Views, perturbed: Views) -> tuple[Pass, ...]:
+        return Pass(views, Branch.STANDARD), Pass(perturbed, Branch.ADVERSARIAL)
+
+    def stream_losses(self, *projections: Projections) -> dict[str, tf.Tensor]:
+        standard, adversarial = projections
+        return {"standard": self.contrast(*standard), "adversarial": self.contrast(*adversarial)}
 
     def total_loss(self, losses: dict[str, tf.Tensor]) -> tf.Tensor:
         standard = mean_over_global_batch(losses["standard"])

@@ -1,5 +1,6 @@
 """From a configuration to a run folder: what `acl-tf pretrain` does."""
 
+import contextlib
 import functools
 import logging
 from pathlib import Path
@@ -20,55 +21,62 @@ from acl_tf.models.heads import ProjectionHead
 from acl_tf.pretrain import OBJECTIVES
 from acl_tf.pretrain.base import ContrastiveObjective
 from acl_tf.training import OPTIMIZERS
-from acl_tf.training.fit import fit
+from acl_tf.training.fit import check_batch_size, fit
 from acl_tf.training.interruption import Interruption
+from acl_tf.training.numerics import set_numerics
 from acl_tf.training.run_folder import RunFolder
 from acl_tf.training.schedules import WarmupCosine
+from acl_tf.training.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 
-def pretrain(config: PretrainConfig, output: Path, resume: bool = False) -> Path:
+def pretrain(config: PretrainConfig, output: Path, resume: bool = False, workers: Workers | None = None) -> Path:
     """Pre-trains an encoder and leaves a run folder.
 
     Args:
         config: Of the run.
-        output: The run folder.
+        output: The run folder, which the chief writes.
         resume: Whether a run that is there goes on; where there is none, it starts.
+        workers: That share each batch; None: this process, on one device.
 
     Returns:
         The model folder.
 
     Raises:
-        AclTfError: If anything about the configuration, the images or the folder is wrong, or if training fails.
+        AclTfError: If anything about the configuration, the images, the folder or the workers is wrong, or if training
+            fails.
     """
+    workers = workers or Workers()
     folder = RunFolder(output)
-    with Interruption() as interruption, folder.session(config, resume):
-        keras.config.set_dtype_policy(config.training.precision)
-        keras.utils.set_random_seed(config.training.seed)
-        images = sources.load(config.data)
+    with contextlib.ExitStack() as stack:
+        interruption = stack.enter_context(Interruption())
+        with workers.agreement(config) as same:
+            if workers.is_chief:
+                stack.enter_context(folder.session(config, resume, **workers.described()))
+            set_numerics(config.training)
+            images = sources.load(config.data)
+            same["images"] = images.fingerprint()
+            per_epoch = _steps_per_epoch(images, config)
+            _check_parallelism(config, workers)
+            with workers.strategy.scope():
+                objective = build_objective(config, images.image_shape)
+                objective.compile(optimizer=build_optimizer(config.optimizer, config.training.epochs, per_epoch))
         logger.info("%d images of %s, %s", len(images), images.name, images.split)
-        per_epoch = _steps_per_epoch(images, config)
-        objective = build_objective(config, images.image_shape)
-        objective.compile(optimizer=build_optimizer(config.optimizer, config.training.epochs, per_epoch))
+        about = {"architecture": config.model.model_dump(mode="json"), "data set": images.fingerprint()}
         rows = functools.partial(batch_rows, len(images), config.training.batch_size, config.training.seed)
-        fit(
-            objective,
-            config.training,
-            per_epoch,
-            lambda first, last: (images.images[chosen] for chosen in rows(first, last)),
-            folder,
-            {"architecture": config.model.model_dump(mode="json"), "data set": images.fingerprint()},
-            interruption,
-        )
-        trained = TrainedModel(
-            encoder=objective.encoder,
-            projection_head=objective.projection_head,
-            branch=objective.default_branch,
-            recipe=config.model_dump(mode="json"),
-        )
-        if not folder.model.exists():  # it may hold records by now
-            write_model_folder(folder.model, trained)
+        fit(objective, config.training, per_epoch, images.images, rows, folder, about, interruption, workers)
+        if workers.is_chief and not folder.model.exists():  # it may hold records by now
+            write_model_folder(
+                folder.model,
+                TrainedModel(
+                    encoder=objective.encoder,
+                    projection_head=objective.projection_head,
+                    branch=objective.default_branch,
+                    recipe=config.model_dump(mode="json"),
+                ),
+            )
+        workers.wait()
     return folder.model
 
 
@@ -95,9 +103,13 @@ def build_objective(config: PretrainConfig, image_shape: tuple[int, int, int]) -
         stem=config.model.stem,
         image_shape=(size, size, channels),
         batch_norm=config.model.batch_norm,
+        synchronized=True,
     )
     head = ProjectionHead(
-        encoder.feature_dim, blocks=config.model.projection_blocks, batch_norm=config.model.batch_norm
+        encoder.feature_dim,
+        blocks=config.model.projection_blocks,
+        batch_norm=config.model.batch_norm,
+        synchronized=True,
     )
     alpha = {"alpha": config.objective.alpha} if config.objective.variant == "ds" else {}
     return OBJECTIVES[config.objective.variant](
@@ -107,6 +119,7 @@ def build_objective(config: PretrainConfig, image_shape: tuple[int, int, int]) -
         attack=LinfPGD(config.attack.epsilon, config.attack.step_size, config.attack.steps),
         temperature=config.objective.temperature,
         seed=config.training.seed,
+        micro_batches=config.training.micro_batches,
         **alpha,
     )
 
@@ -147,3 +160,12 @@ def _steps_per_epoch(images: ImageSet, config: PretrainConfig) -> int:
             f"Received: {config.training.batch_size}"
         )
     return steps_per_epoch(len(images), config.training.batch_size)
+
+
+def _check_parallelism(config: PretrainConfig, workers: Workers) -> None:
+    check_batch_size(config.training.batch_size, workers)
+    if config.training.micro_batches > 1 and workers.replicas > 1:
+        raise UsageError(
+            f"--micro-batches work on one device; leave them out, or take --strategy none. "
+            f"Received: {config.training.micro_batches} micro-batches on {workers.replicas} replicas"
+        )

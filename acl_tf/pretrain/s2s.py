@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from acl_tf.models.branch import Branch
-from acl_tf.pretrain.base import ContrastiveObjective, Views
+from acl_tf.pretrain.base import ContrastiveObjective
+from acl_tf.pretrain.passes import Pass, Projections, Views
 
 
 class S2S(ContrastiveObjective):
@@ -20,5 +21,8 @@ class S2S(ContrastiveObjective):
     def perturb(self, views: Views, seed: tf.Tensor) -> Views:
         return views
 
-    def stream_losses(self, views: Views, perturbed: Views) -> dict[str, tf.Tensor]:
-        return {"standard": self.contrast(views, Branch.STANDARD, training=True)}
+    def passes(self, views: Views, perturbed: Views) -> tuple[Pass, ...]:
+        return (Pass(views, Branch.STANDARD),)
+
+    def stream_losses(self, *projections: Projections) -> dict[str, tf.Tensor]:
+        return {"standard": self.contrast(*projections[0])}

@@ -1,6 +1,6 @@
 """One optimiser step, exact under `tf.distribute` and with loss scaling."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import keras
@@ -32,15 +32,35 @@ def gradient_step(
         loss, parts = loss_and_parts()
         scaled_loss = optimizer.scale_loss(loss)
     gradients = tape.gradient(scaled_loss, variables)
+    return loss, parts, apply_gradients(optimizer, gradients, variables, loss.dtype)
+
+
+def apply_gradients(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor | None],
+    variables: Sequence[keras.Variable],
+    dtype: tf.DType,
+) -> tf.Tensor:
+    """Sums gradients over the replicas, and moves the variables.
+
+    Args:
+        optimizer: Built on `variables`.
+        gradients: This replica's share of each, of the scaled loss; None: the variable stays as it is.
+        variables: What they are of.
+        dtype: Of the norm.
+
+    Returns:
+        The norm of the global gradient, without the optimizer's loss scale.
+    """
     moving = [(gradient, variable) for gradient, variable in zip(gradients, variables) if gradient is not None]
     # Summed over the replicas here, because clipping and the check for overflow must see the global gradient;
     # Keras sums the shares again.
-    gradients = [global_sum(gradient) for gradient, _ in moving]
+    summed = [global_sum(gradient) for gradient, _ in moving]
     # In float64 a classifier is still float32.
-    norm = tf.linalg.global_norm([tf.cast(gradient, loss.dtype) for gradient in gradients])
-    norm /= optimizer.scale_loss(tf.ones((), loss.dtype))
-    optimizer.apply([gradient / replicas() for gradient in gradients], [variable for _, variable in moving])
-    return loss, parts, norm
+    norm = tf.linalg.global_norm([tf.cast(gradient, dtype) for gradient in summed])
+    norm /= optimizer.scale_loss(tf.ones((), dtype))
+    optimizer.apply([gradient / replicas() for gradient in summed], [variable for _, variable in moving])
+    return norm
 
 
 def mean_over_global_batch(values: tf.Tensor) -> tf.Tensor:

@@ -2,21 +2,21 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from itertools import islice
+from signal import Signals
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from acl_tf.config import RunConfig
 from acl_tf.data.batches import epoch_of
 from acl_tf.errors import Interrupted, NonFiniteError
-from acl_tf.training.checkpoints import Checkpoints
 from acl_tf.training.interruption import Interruption
-from acl_tf.training.metrics_log import MetricsLog
-from acl_tf.training.progress import TrainingProgress
+from acl_tf.training.journal import Journal
+from acl_tf.training.steps import Steps
 
 AfterEpoch = Callable[[int], Mapping[str, float]]
 
@@ -28,72 +28,77 @@ def nothing_measured(epoch: int) -> Mapping[str, float]:
 
 @dataclass
 class Loop:
-    """Runs a model's `train_step` over batches.
+    """Runs training steps over batches.
 
     `keras.Model.fit` would do on one device, but cannot go on in mid-epoch, and breaks under several workers
     (keras#20585); the step itself is the model's, so that `fit` takes the same one.
 
     Attributes:
         model: Compiled.
+        steps: Of the model.
         training: How often to log and to save.
         steps_per_epoch: To name the epoch of a step.
-        checkpoints: Where the state goes.
-        log: Where measurements go.
-        progress: What the user sees.
+        journal: Where measurements and states go.
         interruption: Whether the user wants an end.
         after_epoch: Called with the epoch's number, from 1; what it returns is logged with the epoch's last step.
     """
 
     model: keras.Model
+    steps: Steps
     training: RunConfig
     steps_per_epoch: int
-    checkpoints: Checkpoints
-    log: MetricsLog
-    progress: TrainingProgress
+    journal: Journal
     interruption: Interruption
     after_epoch: AfterEpoch = nothing_measured
 
-    def run(self, batches: Iterable[Any], first_step: int) -> None:
+    def run(self, rows: Iterator[np.ndarray], first_step: int, last_step: int) -> None:
         """Takes one step for each batch.
 
         Args:
-            batches: Of the steps from `first_step` on; arrays, or tuples of them, as the model's `train_step` takes.
+            rows: The images of the batches from `first_step` on, each of shape `(batch,)`.
             first_step: How many steps the model has taken.
+            last_step: How many it will have taken.
 
         Raises:
             NonFiniteError: If loss, gradient or a weight is NaN or infinite; the last good checkpoint is kept.
-            Interrupted: If a signal asked for an end; the state is saved.
+            Interrupted: If a signal asked for an end, of this worker or another; the state is saved.
         """
-        train_step = tf.function(self.model.train_step)
-        begin, begin_step = time.perf_counter(), None  # tracing takes most of the first step's time: not counted
-        for step, batch in enumerate(batches, first_step + 1):
-            rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)
-            values = {name: float(value) for name, value in train_step(_tensors(batch)).items()}
+        step = first_step
+        begin, begin_step = time.perf_counter(), None  # tracing takes most of the first call's time: not counted
+        while step < last_step:
+            batches = np.stack(list(islice(rows, self._until(step, last_step) - step)))
+            step += len(batches)
+            values = self.steps(batches)
             self._check_finite(step, values)
-            self.progress.advance(step)
+            self.journal.advance(step)
             epoch_end = step % self.steps_per_epoch == 0
             if epoch_end or step % self.training.log_steps == 0:
-                values["learning_rate"] = float(rate)
                 if begin_step is not None:
-                    images = (step - begin_step) * len(tf.nest.flatten(batch)[0])
+                    images = (step - begin_step) * batches.shape[1]
                     values["images_per_second"] = images / (time.perf_counter() - begin)
                 if epoch_end:
                     values |= self.after_epoch(epoch_of(step, self.steps_per_epoch))
-                self.log.write(step, epoch_of(step, self.steps_per_epoch), values)
-                self.progress.report(step, values)
+                self.journal.write(step, values)
                 self.model.reset_metrics()
                 begin_step = None
             if begin_step is None:
                 begin, begin_step = time.perf_counter(), step
-            signal = self.interruption.signal
+            # Every worker ends after the same step, whichever of them was asked to.
+            signal = self.steps.workers.highest(self.interruption.signal or 0)
             if signal or epoch_end or step % self.training.checkpoint_steps == 0:
-                path = self._save(step)
+                self._save(step)
             if signal:
                 raise Interrupted(
-                    f"Interrupted by {signal.name} after step {step}, saved as {path}. "
+                    f"Interrupted by {Signals(signal).name} after step {step}, saved as {self.journal.newest()}. "
                     "Go on by the same command with --resume.",
                     signal,
                 )
+
+    def _until(self, step: int, last_step: int) -> int:
+        """Returns the step that the next call ends with: nothing that happens between steps is passed over."""
+        stops = [self.steps_per_epoch, self.training.log_steps, self.training.checkpoint_steps]
+        nearest = [(step // stop + 1) * stop for stop in stops]
+        return min(step + self.training.steps_per_call, last_step, *nearest)
 
     def _check_finite(self, step: int, values: dict[str, float]) -> None:
         # In float16 an overflowing gradient is expected: the optimiser leaves the step out and scales down.
@@ -102,21 +107,16 @@ class Loop:
             if not math.isfinite(values[name]):
                 self._fail(step, f"The {name.replace('_', ' ')} is {values[name]}")
 
-    def _save(self, step: int) -> Path:
+    def _save(self, step: int) -> None:
         for variable in self.model.trainable_variables:
-            if not tf.reduce_all(tf.math.is_finite(variable)):
+            if not tf.reduce_all(tf.math.is_finite(tf.convert_to_tensor(variable))):
                 self._fail(step, f"The weight {variable.path} is not finite")
-        return self.checkpoints.save(step)
+        self.journal.save(step)
 
     def _fail(self, step: int, what: str) -> None:
-        kept = self.checkpoints.paths()
-        epoch = epoch_of(step, self.steps_per_epoch)
+        newest = self.journal.newest()
         raise NonFiniteError(
-            f"{what} at step {step} (epoch {epoch}). "
-            f"{f'The last good checkpoint is {kept[-1]}' if kept else 'There is no checkpoint yet'}; "
+            f"{what} at step {step} (epoch {epoch_of(step, self.steps_per_epoch)}). "
+            f"{f'The last good checkpoint is {newest}' if newest else 'There is no checkpoint yet'}; "
             "try a lower optimizer.learning_rate."
         )
-
-
-def _tensors(batch: Any) -> Any:
-    return tf.nest.map_structure(tf.convert_to_tensor, batch)

@@ -23,6 +23,7 @@ FREE_ON_RESUME = {
     "training.checkpoint_steps",
     "training.keep_checkpoints",
     "training.log_steps",
+    "training.steps_per_call",
 }
 
 
@@ -53,12 +54,13 @@ class RunFolder:
         self.about = path / "run.json"
 
     @contextlib.contextmanager
-    def session(self, config: AnyConfig, resume: bool) -> Iterator[None]:
+    def session(self, config: AnyConfig, resume: bool, **about: Any) -> Iterator[None]:
         """Opens the folder for a run, alone, and notes how the run ended.
 
         Args:
             config: Of the run.
             resume: Whether a run that is there goes on.
+            **about: What else `run.json` says.
 
         Raises:
             UsageError: If the folder holds another run, or something else, or if a process is at work in it.
@@ -71,7 +73,7 @@ class RunFolder:
             except BlockingIOError as error:
                 raise UsageError(f"Another process is at work in this run folder. Received: {self.path}") from error
             self._clean()
-            self._note(status="running", ended=None, **self._start())
+            self._note(status="running", ended=None, **self._start(), **about)
             write_atomically(self.config, to_yaml(config))
             try:
                 yield

@@ -1,6 +1,7 @@
 import numpy as np
 import tensorflow as tf
 
+from acl_tf import randomness
 from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.finetune.adversarial import AdversarialTraining
 from acl_tf.losses.cross_entropy import cross_entropy
@@ -41,3 +42,13 @@ def test_no_gradient_passes_the_attack():
     other.perturb = lambda images, targets, seed: attacked
     other.train_step((images, tf.constant(LABELS)))
     assert not changed(weights(tuner), weights(other))
+
+
+def test_a_replica_starts_from_its_rows_of_the_global_perturbation(monkeypatch):
+    tuner = build(AdversarialTraining, steps=0)
+    images, _ = inputs()
+    whole = tuner.perturb(images, tf.constant(LABELS), tf.constant(SEED))
+    assert np.abs(whole - images).max() > 0.9 * EPSILON
+    monkeypatch.setattr(randomness, "place_in_global_batch", lambda local: (4, len(images)))
+    rows = tuner.perturb(images[4:6], tf.constant(LABELS[4:6]), tf.constant(SEED))
+    np.testing.assert_array_equal(rows, whole[4:6])

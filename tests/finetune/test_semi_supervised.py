@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import acl_tf
 from acl_tf.config import build
@@ -16,7 +17,7 @@ from acl_tf.files import sha256
 from acl_tf.finetune import pseudo_labels
 from acl_tf.finetune import semi_supervised as module
 from acl_tf.finetune.pseudo_labelled import UNLABELLED
-from acl_tf.finetune.semi_supervised import semi_supervised, student_batches
+from acl_tf.finetune.semi_supervised import semi_supervised, student_data, student_rows
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 from acl_tf.model_folder import verify
 from acl_tf.records import read_file
@@ -32,6 +33,7 @@ TINY = {
     "optimizer": {"learning_rate": 0.02},
     "training": {"epochs": 2, "checkpoint_steps": 1, "log_steps": 1, "seed": 5},
 }
+SIZES = (2, 8)  # of `distillation`
 
 
 def config(dataset: Path, **more) -> SemiSupervisedConfig:
@@ -63,35 +65,35 @@ def test_a_batch_has_its_share_of_both_kinds(dataset):
     labelled, train = labelled_and_train(dataset)
     train.images[:, 0, 0, 0] = np.arange(len(train))  # each says at which row it is
     soft_logits = np.arange(len(train))[:, np.newaxis] + np.zeros((1, 3), np.float32)
-    per_epoch, batches = student_batches(config(dataset), train, labelled, soft_logits)
-    assert per_epoch == 3
+    data = student_data(train, labelled, soft_logits)
     seen = []
-    for images, targets in batches(0, 3):
-        rows = images[:, 0, 0, 0].astype(int)
+    for rows in student_rows(labelled, len(train), SIZES, 5, 0, 3):
+        images, targets = tf.nest.map_structure(lambda array, rows=rows: array[rows], data)
         assert len(rows) == len(targets.labels) == 10
+        np.testing.assert_array_equal(images[:, 0, 0, 0], rows)
         np.testing.assert_array_equal(targets.soft_logits[:, 0], rows)
         known = np.isin(rows, labelled)
         assert known.tolist() == [True] * 2 + [False] * 8
         np.testing.assert_array_equal(targets.labels, np.where(known, train.labels[rows], UNLABELLED))
         seen += rows.tolist()
-    assert sorted(seen) == list(range(len(train)))
+    assert sorted(set(seen)) == list(range(len(train)))
+    assert len(seen) == len(train)
 
 
 def test_batches_go_on_at_any_step(dataset):
     labelled, train = labelled_and_train(dataset)
-    _, batches = student_batches(config(dataset), train, labelled, np.zeros((len(train), 3), np.float32))
-    for (mine, _), (theirs, _) in zip(batches(4, 8), list(batches(0, 8))[4:], strict=True):
-        np.testing.assert_array_equal(mine, theirs)
+    whole = list(student_rows(labelled, len(train), SIZES, 5, 0, 8))
+    np.testing.assert_array_equal(list(student_rows(labelled, len(train), SIZES, 5, 4, 8)), whole[4:])
+    assert not np.array_equal(whole[3:6], whole[:3])  # the next epoch has another order
 
 
 def test_labels_of_other_images_are_not_looked_at(dataset):
     labelled, train = labelled_and_train(dataset)
-    _, batches = student_batches(config(dataset), train, labelled, np.zeros((len(train), 3), np.float32))
-    before = [targets.labels for _, targets in batches(0, 6)]
+    soft_logits = np.zeros((len(train), 3), np.float32)
+    before = student_data(train, labelled, soft_logits)[1].labels
     others = np.setdiff1d(np.arange(len(train)), labelled)
     train.labels[others] = (train.labels[others] + 1) % 3
-    _, batches = student_batches(config(dataset), train, labelled, np.zeros((len(train), 3), np.float32))
-    np.testing.assert_array_equal([targets.labels for _, targets in batches(0, 6)], before)
+    np.testing.assert_array_equal(student_data(train, labelled, soft_logits)[1].labels, before)
 
 
 # The run

@@ -43,11 +43,11 @@ def tiny_architecture() -> Iterator[None]:
         yield
 
 
-def make_encoder(size: int = SIZE, seed: int = 0) -> Encoder:
+def make_encoder(size: int = SIZE, seed: int = 0, synchronized: bool = False) -> Encoder:
     """An encoder whose branches differ, the same every time."""
     keras.utils.set_random_seed(seed)
     with tiny_architecture():
-        encoder = Encoder("tiny", WIDTH, image_shape=(size, size, 3), name="encoder")
+        encoder = Encoder("tiny", WIDTH, image_shape=(size, size, 3), synchronized=synchronized, name="encoder")
     random = np.random.default_rng(seed)
     for variable in encoder.weights:
         if branch_of(variable.path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from acl_tf import randomness
 from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.data.augment import Augmentation
 from acl_tf.errors import UsageError
@@ -237,7 +238,8 @@ class TestEveryVariant:
             assert difference.max() <= EPSILON + 1e-6
             assert np.mean(difference > EPSILON / 100) > 0.9
             assert np.min(attacked) >= 0 and np.max(attacked) <= 1
-        before_and_after = [float(objective.trackers[f"attack_loss_{when}"].result()) for when in ("before", "after")]
+        measured = objective.get_metrics_result()
+        before_and_after = [float(measured[f"attack_loss_{when}"]) for when in ("before", "after")]
         assert 0 < before_and_after[0] < before_and_after[1]
 
     def test_s2s_attacks_nothing(self):
@@ -270,7 +272,8 @@ def test_a2s_attacks_the_first_view_on_the_adversarial_branch_against_the_second
 
 
 def stream_losses(variant: str, clean: tuple, perturbed: tuple, **kwargs: Any) -> dict[str, tf.Tensor]:
-    return build(variant, **kwargs).stream_losses(clean, perturbed)
+    objective = build(variant, **kwargs)
+    return objective.stream_losses(*(objective.project(given) for given in objective.passes(clean, perturbed)))
 
 
 def test_streams_contrast_the_views_that_they_should():
@@ -366,6 +369,18 @@ def test_both_views_start_from_perturbations_of_their_own():
     view, _ = views()
     attacked_i, attacked_j = objective.perturb((view, view), tf.constant(SEED))
     assert not np.allclose(attacked_i, attacked_j)
+
+
+@pytest.mark.parametrize("variant", ATTACKING)
+def test_a_replica_starts_from_its_rows_of_the_global_perturbation(variant, monkeypatch):
+    objective = build(variant)
+    objective.attack.steps = 0
+    clean = views()
+    whole = objective.perturb(clean, tf.constant(SEED))
+    monkeypatch.setattr(randomness, "place_in_global_batch", lambda local: (4, BATCH))
+    rows = objective.perturb(tuple(view[4:6] for view in clean), tf.constant(SEED))
+    for mine, of_all in zip(rows, whole, strict=True):
+        np.testing.assert_array_equal(mine, of_all[4:6])
 
 
 class TestFit:

@@ -14,7 +14,9 @@ from acl_tf.training.interruption import Interruption
 from acl_tf.training.metrics_log import read_metrics
 from acl_tf.training.run_folder import RunFolder
 from acl_tf.training.selection import Selection
+from acl_tf.training.workers import Workers
 from tests.training.tiny import Tiny, pixels, state, tiny
+from tests.training.tiny import rows as tiny_rows
 
 CONFIG = FinetuneConfig.model_validate({"encoder": {"source": "random:resnet18"}})
 TRAINING = RunConfig(epochs=4, checkpoint_steps=3, log_steps=2)
@@ -29,7 +31,7 @@ def run(path, stop_at: int | None = None, resume: bool = False, about: str = "th
     selection = Selection(model.variables)
 
     def batches(first: int, last: int):
-        for step, batch in enumerate(pixels(first, last), first + 1):
+        for step, batch in enumerate(tiny_rows(first, last), first + 1):
             if step == stop_at:
                 os.kill(os.getpid(), signal.SIGINT)
             yield batch
@@ -40,7 +42,19 @@ def run(path, stop_at: int | None = None, resume: bool = False, about: str = "th
 
     with Interruption() as interruption, folder.session(CONFIG, resume):
         images = {"data set": {"images": about}}
-        fit(model, TRAINING, PER_EPOCH, batches, folder, images, interruption, after_epoch, selection=selection)
+        fit(
+            model,
+            TRAINING,
+            PER_EPOCH,
+            pixels(20),
+            batches,
+            folder,
+            images,
+            interruption,
+            Workers(),
+            after_epoch,
+            selection=selection,
+        )
     return model, selection
 
 

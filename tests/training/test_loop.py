@@ -14,6 +14,7 @@ from tests.training.tiny import (
     Tiny,
     checkpoints_of,
     pixels,
+    rows,
     state,
     tiny,
     train,
@@ -33,7 +34,7 @@ def without_speed(rows) -> list[dict]:
 
 
 def test_when_it_measures_and_when_it_saves(tmp_path):
-    train(tmp_path, pixels(0, 20), keep_checkpoints=99)
+    train(tmp_path, pixels(20), keep_checkpoints=99)
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == [3, 6, 9, 10, 12, 15, 18, 20]  # every 3 steps, and the end of an epoch
     assert [row["epoch"] for row in rows] == [1, 1, 1, 1, 2, 2, 2, 2]
@@ -41,10 +42,10 @@ def test_when_it_measures_and_when_it_saves(tmp_path):
 
 
 def test_what_it_measures(tmp_path):
-    train(tmp_path, pixels(0, 20))
+    train(tmp_path, pixels(20))
     rows = rows_of(tmp_path)
     weight, momentum, losses, rates = 0.0, 0.0, [], []
-    for step, batch in enumerate(pixels(0, 20)):
+    for step, batch in enumerate(np.split(pixels(20), 20)):
         rates.append(0.1 * 0.5 * (1 + math.cos(math.pi * step / 1000)))
         gradient = 2 * (weight - batch.mean())
         losses.append(gradient**2 / 4)
@@ -62,9 +63,9 @@ def test_what_it_measures(tmp_path):
 @pytest.mark.parametrize("first", [4, 8, 10, 12, 16, 20])
 def test_it_goes_on_as_if_nothing_had_been(tmp_path, first):
     """Also between two rows, whose means cover steps before and after the checkpoint."""
-    whole = train(tmp_path / "whole", pixels(0, 20))
-    train(tmp_path / "parts", pixels(0, first))
-    resumed = train(tmp_path / "parts", pixels(first, 20), first=first)
+    whole = train(tmp_path / "whole", pixels(20))
+    train(tmp_path / "parts", pixels(20), last=first)
+    resumed = train(tmp_path / "parts", pixels(20), first=first)
     for mine, theirs in zip(state(resumed), state(whole), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert without_speed(rows_of(tmp_path / "parts")) == without_speed(rows_of(tmp_path / "whole"))
@@ -77,7 +78,7 @@ def test_what_is_measured_after_an_epoch_is_logged_with_its_last_step(tmp_path):
         epochs.append((epoch, steps_of(tmp_path)[-1]))
         return {} if epoch == 2 else {"validation_accuracy": epoch / 10}
 
-    train(tmp_path, pixels(0, 30), total=30, after_epoch=after_epoch)
+    train(tmp_path, pixels(30), last=30, after_epoch=after_epoch)
     assert epochs == [(1, 8), (2, 16), (3, 28)]  # before the checkpoint of that step
     measured = {row["step"]: row["validation_accuracy"] for row in rows_of(tmp_path) if "validation_accuracy" in row}
     assert measured == {10: 0.1, 30: 0.3}
@@ -90,12 +91,12 @@ def test_batches_may_be_tuples_of_arrays(tmp_path):
     class Labelled(Tiny):
         def train_step(self, data):
             images, (labels, weights) = data
-            assert images.shape == (4, 1, 1, 3) and labels.shape == weights.shape == (2,)
+            assert images.shape == (4, 1, 1, 3) and labels.shape == weights.shape == (4,)
             return super().train_step(images)
 
-    batches = ((batch, (np.zeros(2), np.ones(2))) for batch in pixels(0, 20))
-    labelled = train(tmp_path / "labelled", batches, model=tiny(cls=Labelled))
-    for mine, theirs in zip(state(labelled), state(train(tmp_path / "plain", pixels(0, 20))), strict=True):
+    data = (pixels(20), (np.zeros(80), np.ones(80)))
+    labelled = train(tmp_path / "labelled", data, model=tiny(cls=Labelled))
+    for mine, theirs in zip(state(labelled), state(train(tmp_path / "plain", pixels(20))), strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
@@ -108,7 +109,7 @@ def test_batches_may_be_tuples_of_arrays(tmp_path):
 )
 def test_the_step_is_named_and_the_last_good_checkpoint_kept(tmp_path, pixel, what):
     with pytest.raises(NonFiniteError) as error:
-        train(tmp_path, pixels(0, 20, step14=pixel))
+        train(tmp_path, pixels(20, step14=pixel))
     assert str(error.value) == (
         f"{what} at step 14 (epoch 2). The last good checkpoint is {tmp_path}/checkpoints/step-00000012; "
         "try a lower optimizer.learning_rate."
@@ -122,7 +123,7 @@ def test_the_step_is_named_and_the_last_good_checkpoint_kept(tmp_path, pixel, wh
 
 def test_nan_before_the_first_checkpoint(tmp_path):
     with pytest.raises(NonFiniteError) as error:
-        train(tmp_path, pixels(0, 20, step1=NAN_LOSS))
+        train(tmp_path, pixels(20, step1=NAN_LOSS))
     assert str(error.value) == (
         "The loss is nan at step 1 (epoch 1). There is no checkpoint yet; try a lower optimizer.learning_rate."
     )
@@ -131,23 +132,23 @@ def test_nan_before_the_first_checkpoint(tmp_path):
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     """A step may end in them although its own loss was fine."""
     with pytest.raises(NonFiniteError) as error:
-        train(tmp_path, pixels(0, 20, step12=INFINITE_WEIGHT))
+        train(tmp_path, pixels(20, step12=INFINITE_WEIGHT))
     assert str(error.value).startswith("The weight tiny/weight is not finite at step 12 (epoch 2). The last good")
     assert steps_of(tmp_path) == [4, 8, 10]
 
 
 def test_a_float16_gradient_may_overflow(tmp_path):
     """The optimiser leaves such a step out by itself."""
-    train(tmp_path, pixels(0, 20, step14=INFINITE_GRADIENT), precision="mixed_float16")
+    train(tmp_path, pixels(20, step14=INFINITE_GRADIENT), precision="mixed_float16")
     assert steps_of(tmp_path)[-1] == 20
 
 
 # Signals
 
 
-def signalled(number: int, at: int, **special):
-    """The batches of all steps; the signal comes during step `at`."""
-    for step, batch in enumerate(pixels(0, 20, **special), 1):
+def signalled(number: int, at: int):
+    """The rows of all steps; the signal comes during step `at`."""
+    for step, batch in enumerate(rows(0, 20), 1):
         if step == at:
             os.kill(os.getpid(), number)
         yield batch
@@ -157,15 +158,15 @@ def signalled(number: int, at: int, **special):
 @pytest.mark.parametrize("at", [1, 7, 8, 10])
 def test_a_signal_ends_the_step_and_saves_it(tmp_path, number, name, exit_code, at):
     with pytest.raises(Interrupted) as error:
-        train(tmp_path, signalled(number, at), keep_checkpoints=99)
+        train(tmp_path, pixels(20), batches=signalled(number, at), keep_checkpoints=99)
     assert str(error.value) == (
         f"Interrupted by {name} after step {at}, saved as {tmp_path}/checkpoints/step-{at:08d}. "
         "Go on by the same command with --resume."
     )
     assert error.value.exit_code == exit_code
     assert steps_of(tmp_path) == [step for step in (4, 8, 10) if step < at] + [at]
-    resumed = train(tmp_path, pixels(at, 20), first=at)
-    whole = train(tmp_path / "whole", pixels(0, 20))
+    resumed = train(tmp_path, pixels(20), first=at)
+    whole = train(tmp_path / "whole", pixels(20))
     for mine, theirs in zip(state(resumed), state(whole), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     assert without_speed(rows_of(tmp_path)) == without_speed(rows_of(tmp_path / "whole"))
@@ -173,5 +174,5 @@ def test_a_signal_ends_the_step_and_saves_it(tmp_path, number, name, exit_code, 
 
 def test_a_signal_does_not_save_weights_that_are_not_finite(tmp_path):
     with pytest.raises(NonFiniteError, match="The weight tiny/weight is not finite at step 7"):
-        train(tmp_path, signalled(signal.SIGINT, 7, step7=INFINITE_WEIGHT))
+        train(tmp_path, pixels(20, step7=INFINITE_WEIGHT), batches=signalled(signal.SIGINT, 7))
     assert steps_of(tmp_path) == [4]

@@ -10,9 +10,13 @@ import tensorflow as tf
 from acl_tf.config import TrainingConfig
 from acl_tf.training.checkpoints import Checkpoints
 from acl_tf.training.interruption import Interruption
+from acl_tf.training.journal import ChiefsJournal
 from acl_tf.training.loop import AfterEpoch, Loop, nothing_measured
+from acl_tf.training.measurements import Measurements
 from acl_tf.training.metrics_log import MetricsLog
 from acl_tf.training.progress import TrainingProgress
+from acl_tf.training.steps import Data, Steps
+from acl_tf.training.workers import Workers
 
 # Pixels that make something go wrong in the step that meets them.
 NAN_LOSS, INFINITE_GRADIENT, INFINITE_WEIGHT = 101, 102, 103
@@ -24,12 +28,12 @@ class Tiny(keras.Model):
     def __init__(self) -> None:
         super().__init__(name="tiny")
         self.weight = self.add_weight(shape=(), initializer="zeros", name="weight")
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", "gradient_norm")}
+        self.measurements = Measurements(["loss", "gradient_norm"])
         self.built = True
 
     @property
     def metrics(self):
-        return list(self.trackers.values())
+        return [self.measurements]
 
     def train_step(self, data):
         batch = tf.cast(data, tf.float32)
@@ -43,8 +47,8 @@ class Tiny(keras.Model):
         norm = tf.where(meets(INFINITE_GRADIENT), np.inf, tf.abs(gradient))
         self.optimizer.apply([gradient], [self.weight])
         self.weight.assign(tf.where(meets(INFINITE_WEIGHT), np.inf, self.weight))
-        self.trackers["loss"].update_state(tf.where(meets(NAN_LOSS), np.nan, loss))
-        self.trackers["gradient_norm"].update_state(norm)
+        loss = tf.where(meets(NAN_LOSS), np.nan, loss)
+        self.measurements.update_state({"loss": loss, "gradient_norm": norm})
         return self.get_metrics_result()
 
 
@@ -71,22 +75,31 @@ def state(model: keras.Model) -> list[np.ndarray]:
     return [variable.value.numpy() for variable in variables(model)]
 
 
-def pixels(first: int, last: int, **special: int) -> Iterator[np.ndarray]:
-    """Yields a batch of 4 images for each step after `first`; `special` has pixels for steps such as `step7`."""
-    for step in range(first + 1, last + 1):
+def pixels(last: int, **special: int) -> np.ndarray:
+    """Returns 4 images for each step up to `last`; `special` has pixels for steps such as `step7`."""
+    batches = []
+    for step in range(1, last + 1):
         batch = np.random.default_rng(step).integers(0, 100, (4, 1, 1, 3), np.uint8)
         batch[0, 0, 0, 0] = special.get(f"step{step}", batch[0, 0, 0, 0])
-        yield batch
+        batches.append(batch)
+    return np.concatenate(batches)
+
+
+def rows(first: int, last: int) -> Iterator[np.ndarray]:
+    """Yields the rows of `pixels` for the steps after `first`."""
+    for step in range(first, last):
+        yield np.arange(4 * step, 4 * step + 4)
 
 
 def train(
     folder: Path,
-    batches: Iterator[np.ndarray],
+    data: Data,
     first: int = 0,
-    total: int = 20,
+    last: int = 20,
     model: keras.Model | None = None,
     steps_per_epoch: int = 10,
     after_epoch: AfterEpoch = nothing_measured,
+    batches: Iterator[np.ndarray] | None = None,
     **training,
 ) -> Tiny:
     """Runs the loop, resumed where `first` says so, and returns the model."""
@@ -95,7 +108,9 @@ def train(
     checkpoints = checkpoints_of(model, folder / "checkpoints", config.keep_checkpoints)
     assert checkpoints.restore() == first
     log = MetricsLog(folder, first)
-    with Interruption() as interruption, TrainingProgress(first, total, steps_per_epoch) as progress:
-        Loop(model, config, steps_per_epoch, checkpoints, log, progress, interruption, after_epoch).run(batches, first)
+    with Interruption() as interruption, TrainingProgress(first, 20, steps_per_epoch) as progress:
+        journal = ChiefsJournal(log, progress, checkpoints, steps_per_epoch)
+        loop = Loop(model, Steps(model, data, Workers()), config, steps_per_epoch, journal, interruption, after_epoch)
+        loop.run(batches or rows(first, last), first, last)
     log.close()
     return model
