@@ -16,6 +16,7 @@ COMMANDS = Registry(
         "pretrain": "acl_tf.cli.pretrain:pretrain",
         "finetune": "acl_tf.cli.finetune:finetune",
         "semi-supervised": "acl_tf.cli.semi_supervised:semi_supervised",
+        "launch": "acl_tf.cli.launch:launch",
         "evaluate": "acl_tf.cli.evaluate:evaluate",
         "show": "acl_tf.cli.show:show",
         "report": "acl_tf.cli.report:report",
