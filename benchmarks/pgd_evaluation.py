@@ -10,24 +10,23 @@ accuracies may differ by an image; at the default radius they are neither 0 nor 
 """
 
 import argparse
-import json
-import os
+import functools
 import statistics
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_step as peers
 import torch
-from rich.console import Console
-from rich.table import Table
-from turns import Step, take_turns
+from devices import cores, pytorch_device, tensorflow_device
+from rows import Column, column, parser, report
+from turns import Built, Case, take_turns
 
 from acl_tf.config import DataConfig
 from acl_tf.data import sources
 from acl_tf.data.image_set import ImageSet
 
 STEPS = 20
+FRAMEWORKS = ("acl_tf", "pytorch", "pytorch_lean")
 
 
 class Classifier(torch.nn.Module):
@@ -67,44 +66,54 @@ class Classifier(torch.nn.Module):
 def main() -> None:
     """Times all cases and prints the table."""
     arguments = parse()
-    wanted = [("acl_tf", "float32"), ("pytorch", "float32"), ("pytorch_lean", "float32")]
-    cases = take_turns(wanted, build_step, arguments.rounds, arguments)
-    medians = {case.framework: statistics.median(case.seconds) for case in cases}
-    rows = [
-        {
-            "framework": case.framework,
-            "precision": case.precision,
-            "arch": "resnet18",
-            "width": arguments.width,
-            "images": arguments.images,
-            "attack_steps": STEPS,
-            "epsilon": arguments.epsilon,
-            "images_per_second": round(arguments.images / medians[case.framework], 3),
-            "robust_accuracy": case.results[-1],
-            "speed_up": {name: round(medians[name] / medians[case.framework], 3) for name in medians},
-            "cores": os.cpu_count(),
-            "device": case.device,
-        }
-        for case in cases
+    build = functools.partial(build_step, arguments)
+    cases: list[Case[str]] = take_turns(build, [(framework,) for framework in FRAMEWORKS], arguments.rounds)
+    rows = [row(case, cases, arguments) for case in cases]
+    title = (
+        f"PGD-20: resnet18, width {arguments.width:g}, {arguments.images} images, epsilon {arguments.epsilon:.4f}, "
+        f"{rows[0]['device']}"
+    )
+    columns = [
+        column("framework", "framework"),
+        column("images/s", "images_per_second", ".2f"),
+        column("× pytorch", "speed_up.pytorch", ".2f"),
+        column("× pytorch_lean", "speed_up.pytorch_lean", ".2f"),
+        Column("RA %", lambda row: 100 * row["robust_accuracy"], ".2f"),
     ]
-    print_table(rows)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    report(title, columns, rows, arguments.json)
 
 
 def parse() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--images", type=int, default=128)
-    parser.add_argument("--epsilon", type=float, default=0.1 / 255)
-    parser.add_argument("--rounds", type=int, default=3, help="timed evaluations of each case")
-    parser.add_argument("--json", help="write the rows to this file")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--width", type=float, default=1.0)
+    options.add_argument("--images", type=int, default=128)
+    options.add_argument("--epsilon", type=float, default=0.1 / 255)
+    options.add_argument("--rounds", type=int, default=3, help="timed evaluations of each case")
+    return options.parse_args()
 
 
-def build_step(framework: str, precision: str, arguments: argparse.Namespace) -> tuple[Step, str]:
-    """Returns what evaluates all test images and returns the robust accuracy, and its device."""
+def row(case: Case[str], cases: list[Case[str]], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Returns what was measured of a framework, and its ratio to the others."""
+    medians = {other.spec: statistics.median(other.seconds) for other in cases}
+    return {
+        "framework": case.spec,
+        "precision": "float32",
+        "arch": "resnet18",
+        "width": arguments.width,
+        "images": arguments.images,
+        "attack_steps": STEPS,
+        "epsilon": arguments.epsilon,
+        "images_per_second": round(arguments.images / medians[case.spec], 3),
+        "robust_accuracy": case.results[-1],
+        "speed_up": {name: round(median / medians[case.spec], 3) for name, median in medians.items()},
+        "cores": cores(),
+        "device": case.device,
+    }
+
+
+def build_step(arguments: argparse.Namespace, framework: str) -> Built:
+    """Builds what evaluates all test images and returns the robust accuracy."""
     train, test = (sources.load(DataConfig(dataset="digits", split=split)) for split in ("train", "test"))
     test = test.first(arguments.images)
     model = Classifier(arguments.width, nchw(train.images[:512]), torch.tensor(train.labels[:512]))
@@ -113,15 +122,11 @@ def build_step(framework: str, precision: str, arguments: argparse.Namespace) ->
     return pytorch_step(model, test, arguments.epsilon, lean=framework == "pytorch_lean")
 
 
-def acl_tf_step(model: Classifier, images: ImageSet, epsilon: float) -> tuple[Step, str]:
+def acl_tf_step(model: Classifier, images: ImageSet, epsilon: float) -> Built:
     """Returns what `acl-tf evaluate --attack pgd20` does, on the imported weights."""
     from acl_tf.startup import start_tensorflow
 
     start_tensorflow()
-
-    import functools
-
-    import tensorflow as tf
 
     from acl_tf.evaluate import robust
     from acl_tf.evaluate.attack_settings import PGD20Settings
@@ -140,14 +145,15 @@ def acl_tf_step(model: Classifier, images: ImageSet, epsilon: float) -> tuple[St
     def step() -> float:
         return evaluation.measure("robust_accuracy", predict, settings.protocol("pgd20", 0))[0]["value"]
 
-    return step, "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    return Built(step, tensorflow_device()[0])
 
 
-def pytorch_step(model: Classifier, images: ImageSet, epsilon: float, lean: bool) -> tuple[Step, str]:
+def pytorch_step(model: Classifier, images: ImageSet, epsilon: float, lean: bool) -> Built:
     """Returns PGD-20 as PyTorch users write it: `loss.backward()`, or the gradient of the images alone."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model, clean = model.to(device), nchw(images.images).to(device)
-    labels = torch.tensor(images.labels, device=device)
+    device, _ = pytorch_device()
+    place = "cuda" if device == "GPU" else "cpu"
+    model, clean = model.to(place), nchw(images.images).to(place)
+    labels = torch.tensor(images.labels, device=place)
 
     def gradient(attacked: torch.Tensor) -> torch.Tensor:
         attacked = attacked.detach().requires_grad_()
@@ -166,29 +172,12 @@ def pytorch_step(model: Classifier, images: ImageSet, epsilon: float, lean: bool
         with torch.no_grad():
             return (model(attacked).argmax(1) == labels).float().mean().item()
 
-    return step, "GPU" if device == "cuda" else "CPU"
+    return Built(step, device)
 
 
 def nchw(images: np.ndarray) -> torch.Tensor:
     """Returns uint8 NHWC images as PyTorch has them: float32 in [0, 1], channels first."""
     return torch.tensor(images.transpose(0, 3, 1, 2), dtype=torch.float32) / 255
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Prints one line a case."""
-    first = rows[0]
-    table = Table(
-        title=f"PGD-20: {first['arch']}, width {first['width']:g}, {first['images']} images, epsilon "
-        f"{first['epsilon']:.4f}, {first['device']}"
-    )
-    for column in ("framework", "images/s", "× pytorch", "× pytorch_lean", "RA %"):
-        table.add_column(column, justify="left" if column == "framework" else "right")
-    for entry in rows:
-        ratios = [f"{entry['speed_up'][name]:.2f}" for name in ("pytorch", "pytorch_lean")]
-        table.add_row(
-            entry["framework"], f"{entry['images_per_second']:.2f}", *ratios, f"{100 * entry['robust_accuracy']:.2f}"
-        )
-    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+from rows import column, parser, print_table, write
 
 
 @dataclass(frozen=True)
@@ -92,21 +91,19 @@ def main() -> None:
     output = Path(arguments.output or f"runs/{arguments.dataset}_table_seed{arguments.seed}")
     rows = [row for row in ROWS if not arguments.rows or row[0] in arguments.rows]
     results = [measure(row, protocol, scale, arguments, output) for row in rows for protocol in scale.protocols]
-    print_table(results, scale)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    show(results, scale)
+    write(results, arguments.json)
 
 
 def parse() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("dataset", choices=list(SCALES))
-    parser.add_argument("--data-dir", help="where TFDS finds CIFAR-10")
-    parser.add_argument("--output", help="folder of the run folders; default: runs/DATASET_table_seedSEED")
-    parser.add_argument("--rows", nargs="+", choices=[name for name, _, _ in ROWS], help="only these rows")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", help="write the results to this file")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("dataset", choices=list(SCALES))
+    options.add_argument("--data-dir", help="where TFDS finds CIFAR-10")
+    options.add_argument("--output", help="folder of the run folders; default: runs/DATASET_table_seedSEED")
+    options.add_argument("--rows", nargs="+", choices=[name for name, _, _ in ROWS], help="only these rows")
+    options.add_argument("--seed", type=int, default=0)
+    return options.parse_args()
 
 
 def measure(
@@ -162,17 +159,16 @@ def call(command: str) -> None:
         raise SystemExit(done.returncode)
 
 
-def print_table(results: list[dict[str, Any]], scale: Scale) -> None:
+def show(results: list[dict[str, Any]], scale: Scale) -> None:
     """Prints one row an encoder: TA / RA of every protocol."""
     ra = results[0]["records"][1]
-    table = Table(title=f"{ra['dataset']}, {ra['split']}, n = {ra['n']}: TA / RA % ({scale.attack})")
-    table.add_column("encoder")
-    for protocol in scale.protocols:
-        table.add_column(protocol.upper(), justify="right")
-    for name in dict.fromkeys(result["encoder"] for result in results):
-        cells = [result for result in results if result["encoder"] == name]
-        table.add_row(name, *(f"{100 * cell['ta']:.1f} / {100 * cell['ra']:.1f}" for cell in cells))
-    Console().print(table)
+    rows: dict[str, dict[str, str]] = {}
+    for cell in results:
+        figures = f"{100 * cell['ta']:.1f} / {100 * cell['ra']:.1f}"
+        rows.setdefault(cell["encoder"], {"encoder": cell["encoder"]})[cell["protocol"]] = figures
+    columns = [column("encoder", "encoder"), *(column(name.upper(), name) for name in scale.protocols)]
+    title = f"{ra['dataset']}, {ra['split']}, n = {ra['n']}: TA / RA % ({scale.attack})"
+    print_table(title, columns, list(rows.values()))
 
 
 if __name__ == "__main__":

@@ -9,19 +9,18 @@ does once it has decoded a request; `saved_model_folded` was exported with `--fo
 
 import argparse
 import functools
-import json
-import os
 import statistics
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_step as peers
 import torch
-from rich.console import Console
-from rich.table import Table
-from turns import Case, Step, take_turns
+from devices import cores, pytorch_device, tensorflow_device
+from rows import column, parser, report
+from turns import Built, Case, take_turns
 
 FRAMEWORKS = ("saved_model", "saved_model_folded", "predict", "pytorch")
 IMAGE_SHAPE = (32, 32, 3)
@@ -33,55 +32,61 @@ def main() -> None:
     """Times all cases and prints the table."""
     arguments = parse()
     rows = [row for batch_size in arguments.batch_sizes for row in measured(batch_size, arguments)]
-    print_table(rows)
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    columns = [
+        column("batch", "batch_size"),
+        column("framework", "framework"),
+        column("ms", "latency_ms", ".1f"),
+        column("images/s", "images_per_second", ".1f"),
+        column("× predict", "speed_up.predict", ".2f"),
+        column("× pytorch", "speed_up.pytorch", ".2f"),
+        column("difference", "difference", ".1e"),
+    ]
+    report(f"resnet18, width {arguments.width:g}, float32, {rows[0]['device']}", columns, rows, arguments.json)
 
 
 def parse() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=list(CALLS))
-    parser.add_argument("--rounds", type=int, default=10, help="timed steps of each case")
-    parser.add_argument("--json", help="write the rows to this file")
-    return parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--width", type=float, default=1.0)
+    options.add_argument("--batch-sizes", type=int, nargs="+", default=list(CALLS))
+    options.add_argument("--rounds", type=int, default=10, help="timed steps of each case")
+    return options.parse_args()
 
 
 def measured(batch_size: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Times all frameworks at one batch size."""
-    build = functools.partial(build_step, batch_size)
-    cases = take_turns([(framework, "float32") for framework in FRAMEWORKS], build, arguments.rounds, arguments)
+    build = functools.partial(build_step, batch_size, arguments.width)
+    cases: list[Case[str]] = take_turns(build, [(framework,) for framework in FRAMEWORKS], arguments.rounds)
     calls = CALLS.get(batch_size, 1)
-    seconds = {case.framework: statistics.median(case.seconds) / calls for case in cases}
+    seconds = {case.spec: statistics.median(case.seconds) / calls for case in cases}
     return [
         {
-            "framework": case.framework,
-            "precision": case.precision,
+            "framework": case.spec,
+            "precision": "float32",
             "arch": "resnet18",
             "width": arguments.width,
             "batch_size": batch_size,
-            "latency_ms": round(1000 * seconds[case.framework], 3),
-            "images_per_second": round(batch_size / seconds[case.framework], 2),
-            "speed_up": {name: round(seconds[name] / seconds[case.framework], 3) for name in seconds},
+            "latency_ms": round(1000 * seconds[case.spec], 3),
+            "images_per_second": round(batch_size / seconds[case.spec], 2),
+            "speed_up": {name: round(seconds[name] / seconds[case.spec], 3) for name in seconds},
             "difference": difference(case, cases[-1]),
-            "cores": os.cpu_count(),
+            "cores": cores(),
             "device": case.device,
         }
         for case in cases
     ]
 
 
-def difference(case: Case, reference: Case) -> float:
+def difference(case: Case[str], reference: Case[str]) -> float:
     """Returns how far the features are from PyTorch's, relative to the largest of them."""
     expected = reference.results[-1]
     return float(np.abs(case.results[-1] - expected).max() / np.abs(expected).max())
 
 
-def build_step(batch_size: int, framework: str, precision: str, arguments: argparse.Namespace) -> tuple[Step, str]:
-    """Returns what computes features of the same images, and its device."""
+def build_step(batch_size: int, width: float, framework: str) -> Built:
+    """Builds what computes features of the same images."""
     images = np.random.default_rng(0).random((batch_size, *IMAGE_SHAPE), np.float32)
-    network = peer(arguments.width)
+    network = peer(width)
     call, device = pytorch_call(network, images) if framework == "pytorch" else keras_call(framework, network, images)
 
     def step() -> np.ndarray:
@@ -89,7 +94,7 @@ def build_step(batch_size: int, framework: str, precision: str, arguments: argpa
             features = call()
         return features
 
-    return step, device
+    return Built(step, device)
 
 
 def peer(width: float) -> peers.ContrastiveResNet:
@@ -101,20 +106,21 @@ def peer(width: float) -> peers.ContrastiveResNet:
     return network.eval()
 
 
-def pytorch_call(network: peers.ContrastiveResNet, images: np.ndarray) -> tuple[Step, str]:
-    """Returns eager PyTorch without gradients."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network, batch = network.to(device), torch.tensor(images.transpose(0, 3, 1, 2)).to(device)
+def pytorch_call(network: peers.ContrastiveResNet, images: np.ndarray) -> tuple[Callable, str]:
+    """Returns eager PyTorch without gradients, and its device."""
+    device, _ = pytorch_device()
+    place = "cuda" if device == "GPU" else "cpu"
+    network, batch = network.to(place), torch.tensor(images.transpose(0, 3, 1, 2)).to(place)
 
     def call() -> np.ndarray:
         with torch.inference_mode():
             return network.features(batch, "adversarial").cpu().numpy()
 
-    return call, "GPU" if device == "cuda" else "CPU"
+    return call, device
 
 
-def keras_call(framework: str, network: peers.ContrastiveResNet, images: np.ndarray) -> tuple[Step, str]:
-    """Returns `model.predict`, or the signature of a SavedModel that was exported and loaded again."""
+def keras_call(framework: str, network: peers.ContrastiveResNet, images: np.ndarray) -> tuple[Callable, str]:
+    """Returns `model.predict`, or the signature of a SavedModel that was exported and loaded again; and its device."""
     from acl_tf.startup import start_tensorflow
 
     start_tensorflow()
@@ -127,7 +133,7 @@ def keras_call(framework: str, network: peers.ContrastiveResNet, images: np.ndar
     from acl_tf.model_folder import load_saved_model
     from acl_tf.models.paired_model import extract_branch
 
-    device = "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
+    device, _ = tensorflow_device()
     state = {name: value.numpy() for name, value in network.state_dict().items() if "num_batches" not in name}
     model = extract_branch(import_state(state).encoder, "adversarial")
     if framework == "predict":
@@ -143,18 +149,6 @@ def keras_call(framework: str, network: peers.ContrastiveResNet, images: np.ndar
         return served(images=batch)["features"].numpy()
 
     return call, device
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Prints one line a case."""
-    table = Table(title=f"{rows[0]['arch']}, width {rows[0]['width']:g}, float32, {rows[0]['device']}")
-    for column in ("batch", "framework", "ms", "images/s", "× predict", "× pytorch", "difference"):
-        table.add_column(column, justify="left" if column == "framework" else "right")
-    for row in rows:
-        ratios = [f"{row['speed_up'][name]:.2f}" for name in ("predict", "pytorch")]
-        figures = [f"{row['latency_ms']:.1f}", f"{row['images_per_second']:.1f}", *ratios, f"{row['difference']:.1e}"]
-        table.add_row(str(row["batch_size"]), row["framework"], *figures)
-    Console(width=120).print(table)
 
 
 if __name__ == "__main__":

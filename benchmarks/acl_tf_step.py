@@ -1,0 +1,37 @@
+"""The step of `acl-tf pretrain`, on random images. TensorFlow is started before this is imported."""
+
+from collections.abc import Callable
+
+import numpy as np
+from step_case import IMAGE_SHAPE
+
+from acl_tf.config import PretrainConfig
+from acl_tf.pretrain.base import ContrastiveObjective
+from acl_tf.pretrain.run import build_objective, build_optimizer
+from acl_tf.training.numerics import set_numerics
+from acl_tf.training.steps import Steps
+from acl_tf.training.workers import Workers
+
+STEPS_PER_EPOCH = 100  # for the learning rate's schedule
+
+
+def build_step(config: PretrainConfig, workers: Workers) -> tuple[Callable[[], float], ContrastiveObjective]:
+    """Builds what the training loop calls: it takes `steps_per_call` steps and waits for their measurements.
+
+    Args:
+        config: Of the run.
+        workers: That share each batch.
+
+    Returns:
+        The call, which returns the loss, and the objective.
+    """
+    set_numerics(config.training)
+    with workers.strategy.scope():
+        objective = build_objective(config, IMAGE_SHAPE)
+        objective.compile(optimizer=build_optimizer(config.optimizer, config.training.epochs, STEPS_PER_EPOCH))
+        objective.optimizer.build(objective.trainable_variables)
+    batch_size = config.training.batch_size
+    images = np.random.default_rng(0).integers(0, 256, (batch_size, *IMAGE_SHAPE), np.uint8)
+    steps = Steps(objective, images, workers, config.training.jit)
+    rows = np.tile(np.arange(batch_size), (config.training.steps_per_call, 1))
+    return lambda: steps(rows)["loss"], objective

@@ -1,0 +1,34 @@
+"""What the devices of this machine are called."""
+
+import os
+import platform
+from pathlib import Path
+
+
+def tensorflow_device() -> tuple[str, str]:
+    """Returns `GPU` or `CPU`, and the name of the first one."""
+    import tensorflow as tf
+
+    if gpus := tf.config.list_physical_devices("GPU"):
+        return "GPU", tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name)
+    return "CPU", cpu_name()
+
+
+def pytorch_device() -> tuple[str, str]:
+    """Returns `GPU` or `CPU`, and the name of the first one."""
+    import torch
+
+    return ("GPU", torch.cuda.get_device_name()) if torch.cuda.is_available() else ("CPU", cpu_name())
+
+
+def cpu_name() -> str:
+    """Returns the model of the processor, as far as the system tells it."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
