@@ -3,7 +3,7 @@
 VENV = .venv
 PYTHON = python3.13 python3.12 python3.11 python3
 PYTEST_ARGS =
-# Two processes, each file in one of them. Slow tests start processes of their own, and run one after the other.
+# Two processes, each file in one of them.
 AT_ONCE = --numprocesses 2 --dist loadfile
 QUICKSTART = runs/quickstart
 
@@ -45,7 +45,7 @@ test: $(VENV)/.installed-dev
 	$(PYTEST) $(AT_ONCE) -m 'not slow and not interop' $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev-interop
-	$(PYTEST) -m 'slow or interop' $(PYTEST_ARGS)
+	$(PYTEST) $(AT_ONCE) -m 'slow or interop' $(PYTEST_ARGS)
 
 test-all: $(VENV)/.installed-dev-interop
 	$(PYTEST) $(PYTEST_ARGS)

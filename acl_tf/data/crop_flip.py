@@ -45,6 +45,6 @@ class CropFlip:
         if self.flip:
             columns = tf.where(uniform[:, 2:] < 0.5, columns[:, ::-1], columns)
         margin = [self.padding, self.padding]
-        padded = tf.pad(images, [[0, 0], margin, margin, [0, 0]])
+        padded = tf.pad(tf.cast(images, tf.float32), [[0, 0], margin, margin, [0, 0]])  # GPUs do not gather bytes
         cut = tf.gather(tf.gather(padded, rows, batch_dims=1), columns, axis=2, batch_dims=1)
-        return tf.cast(tf.ensure_shape(cut, images.shape), tf.float32) / 255.0
+        return tf.ensure_shape(cut, images.shape) / 255.0

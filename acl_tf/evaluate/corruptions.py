@@ -30,7 +30,7 @@ def run(evaluation: Evaluation, model: Classifier, load: Load) -> Iterator[Recor
     Reference: Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
     Perturbations", ICLR 2019.
     """
-    predict = clean.predictor(model)
+    predict = clean.predictor(model, evaluation.workers)
     means = {}
     for corruption in CORRUPTIONS:
         records = []

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -58,13 +59,15 @@ def evaluate(
     output = output.resolve()
     tf.config.experimental.enable_tensor_float_32_execution(False)  # what is reported is full precision
     with workers.agreement(config) as same:
-        with workers.strategy.scope():
-            model = load_classifier(config.model)
-            surrogate = load_classifier(config.surrogate) if config.surrogate else None
+        model, surrogate = load_classifiers(config)
         check_settings(config, model, surrogate, output)
         first = CORRUPTIONS[0], SEVERITIES[0]  # what stands in where no other images are needed
         images = load_images(config, model) if config.parsed_attacks() else load_corrupted(config, model, *first)
-        same["images"] = [model.sha256, surrogate and surrogate.sha256, images.fingerprint()]
+        digests = [model.sha256, surrogate and surrogate.sha256]
+        same["images"] = [*digests, images.fingerprint(), zlib.crc32(labels_of(images).tobytes())]
+    if workers.replicas > 1:
+        with workers.watched(), workers.strategy.scope():  # again: a copy for each replica
+            model, surrogate = load_classifiers(config)
     unfinished = Unfinished(output, resume) if workers.is_chief else None
     records = []
     with Interruption() as interruption, contextlib.ExitStack() as stack:
@@ -91,6 +94,11 @@ def evaluate(
         unfinished.discard()
     workers.wait()
     return records
+
+
+def load_classifiers(config: EvaluateConfig) -> tuple[LoadedClassifier, LoadedClassifier | None]:
+    """Loads what is evaluated, and the surrogate if there is one; raises as `load_classifier`."""
+    return load_classifier(config.model), load_classifier(config.surrogate) if config.surrogate else None
 
 
 def check_settings(

@@ -1,5 +1,6 @@
 """What a fine-tuning starts from: an encoder, and labelled images of the size that it takes."""
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,17 @@ def load_inputs(encoder: EncoderConfig, data: LabelledDataConfig) -> Inputs:
         DataError: If the images are missing, unreadable or without labels.
         ModelFolderError: If the encoder's folder is missing, damaged, or a classifier's.
     """
-    train, validation = load_images(data)
+    return inputs_of(encoder, *load_images(data))
+
+
+def inputs_of(encoder: EncoderConfig, train: ImageSet, validation: ImageSet) -> Inputs:
+    """Loads an encoder for images that are loaded, and brings these to the size that it takes; raises as `load_inputs`.
+
+    Args:
+        encoder: Names the encoder.
+        train: Images to train on.
+        validation: Images held out of them.
+    """
     start = starting_encoder(encoder, train.image_shape)
     size = start.encoder.image_shape[0]
     return Inputs(start, train.resized(size), validation.resized(size))
@@ -89,6 +100,33 @@ def load_images(data: LabelledDataConfig) -> tuple[ImageSet, ImageSet]:
     return hold_out(everything, data.validation or default_validation_count(everything.name, len(everything)))
 
 
+def check_encoder(config: EncoderConfig) -> str | None:
+    """Checks that the encoder that a configuration names can be loaded, without making a variable.
+
+    Args:
+        config: Names it.
+
+    Returns:
+        The SHA-256 of its `model.keras`; None for random weights.
+
+    Raises:
+        UsageError: If there is no such architecture.
+        ModelFolderError: If the folder is missing, damaged, or a classifier's.
+    """
+    if config.is_random:
+        BACKBONES[config.source.removeprefix(RANDOM)]  # an error that names the known ones
+        return None
+    folder = find_model_folder(config.source, ENCODER_FILES)
+    verify(folder)
+    about = read_config(folder)
+    if about["kind"] != "encoder":
+        raise ModelFolderError(
+            f"An encoder is needed here, and this is a {about['kind']} of {len(about['classes'])} classes; name the "
+            f"run that it was fine-tuned from. Received: {config.source!r}"
+        )
+    return sha256(folder / MODEL)
+
+
 def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -> StartingEncoder:
     """Loads the encoder that a configuration names, or makes one.
 
@@ -100,17 +138,15 @@ def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -
         UsageError: If there is no such architecture.
         ModelFolderError: If the folder is missing, damaged, or a classifier's.
     """
-    if config.is_random:
+    digest = check_encoder(config)
+    if digest is None:
         arch = config.source.removeprefix(RANDOM)
-        BACKBONES[arch]  # an error that names the known ones, before anything is built
         encoder = Encoder(arch, width=config.width or 1.0, image_shape=image_shape, synchronized=True)
         return StartingEncoder(encoder, Branch.ADVERSARIAL, None)
     folder = find_model_folder(config.source, ENCODER_FILES)
-    verify(folder)
-    about = read_config(folder)
-    if about["kind"] != "encoder":
-        raise ModelFolderError(
-            f"An encoder is needed here, and this is a {about['kind']} of {len(about['classes'])} classes; name the "
-            f"run that it was fine-tuned from. Received: {config.source!r}"
-        )
-    return StartingEncoder(load_encoder(folder), Branch(about["branch"]), sha256(folder / MODEL))
+    return StartingEncoder(load_encoder(folder), Branch(read_config(folder)["branch"]), digest)
+
+
+def fingerprint_with_labels(images: ImageSet) -> list[Any]:
+    """Returns what tells images and their labels from all others."""
+    return [images.fingerprint(), zlib.crc32(labels_of(images).tobytes())]

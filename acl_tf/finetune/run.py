@@ -14,12 +14,12 @@ from acl_tf.data.splits import label_subset, labels_of, take
 from acl_tf.finetune import METHODS
 from acl_tf.finetune.base import FineTuner
 from acl_tf.finetune.config import FinetuneConfig, StepwiseSGDConfig
-from acl_tf.finetune.inputs import StartingEncoder, load_inputs
+from acl_tf.finetune.inputs import StartingEncoder, check_encoder, fingerprint_with_labels, inputs_of, load_images
 from acl_tf.finetune.linear_probe import freeze
 from acl_tf.finetune.validation import Validation
 from acl_tf.model_folder import TrainedModel, published_model, write_model_folder
 from acl_tf.records import RECORDS, add_records, read_file
-from acl_tf.training.fit import check_batch_size, fit
+from acl_tf.training.fit import check_parallelism, fit
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.numerics import set_numerics
 from acl_tf.training.run_folder import RunFolder
@@ -55,17 +55,18 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False, workers
         with workers.agreement(config) as same:
             if workers.is_chief:
                 stack.enter_context(folder.session(config, resume, **workers.described()))
-            set_numerics(config.training)
-            with workers.strategy.scope():
-                inputs = load_inputs(config.encoder, config.data)
-            labelled = take(inputs.train, label_subset(inputs.train, config.data.labels, config.training.seed))
-            same["images"] = [inputs.start.about(), labelled.fingerprint()]
-            batch_size = min(config.training.batch_size, len(labelled))
-            check_batch_size(batch_size, workers)
-            per_epoch = steps_per_epoch(len(labelled), batch_size)
-            with workers.strategy.scope():
-                tuner = build_finetuner(config, inputs.start, len(inputs.train.classes))
-                tuner.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
+            images = load_images(config.data)
+            rows = label_subset(images[0], config.data.labels, config.training.seed)
+            same["images"] = [check_encoder(config.encoder), fingerprint_with_labels(images[0])]
+            batch_size = min(config.training.batch_size, len(rows))
+            check_parallelism(config.training, batch_size, workers)
+        set_numerics(config.training)
+        per_epoch = steps_per_epoch(len(rows), batch_size)
+        with workers.watched(), workers.strategy.scope():
+            inputs = inputs_of(config.encoder, *images)
+            tuner = build_finetuner(config, inputs.start, len(inputs.train.classes))
+            tuner.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
+        labelled = take(inputs.train, rows)
         logger.info("%d labelled images, %d steps of %d an epoch", len(labelled), per_epoch, batch_size)
         selection = Selection(tuner.variables)
         validation = Validation(

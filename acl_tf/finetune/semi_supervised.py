@@ -22,7 +22,7 @@ from acl_tf.finetune.config import (
     MethodConfig,
 )
 from acl_tf.finetune.distillation import Distillation
-from acl_tf.finetune.inputs import StartingEncoder, load_images, load_inputs
+from acl_tf.finetune.inputs import StartingEncoder, check_encoder, fingerprint_with_labels, inputs_of, load_images
 from acl_tf.finetune.pseudo_labelled import UNLABELLED, SemiSupervisedTargets
 from acl_tf.finetune.pseudo_labels import pseudo_label_records, pseudo_labels
 from acl_tf.finetune.run import build_sgd, finetune, write_classifiers
@@ -30,7 +30,7 @@ from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 from acl_tf.finetune.uat import UATPlusPlus
 from acl_tf.finetune.validation import Validation
 from acl_tf.records import add_records
-from acl_tf.training.fit import check_batch_size, fit
+from acl_tf.training.fit import check_parallelism, fit
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.numerics import set_numerics
 from acl_tf.training.run_folder import RunFolder
@@ -127,17 +127,17 @@ def train_student(
         workers: That share each batch.
     """
     with workers.agreement(config) as same:
-        set_numerics(config.training)
-        with workers.strategy.scope():
-            inputs = load_inputs(config.encoder, config.data)
-        same["images"] = [inputs.start.about(), inputs.train.fingerprint()]
-        labelled = label_subset(inputs.train, config.data.labels, config.training.seed)
-        sizes = config.distillation.batch_sizes(len(labelled), len(inputs.train) - len(labelled))
-        check_batch_size(sum(sizes), workers)
-        per_epoch = steps_per_epoch(len(inputs.train) - len(labelled), sizes[1])
-        with workers.strategy.scope():
-            student = build_student(config, inputs.start, len(inputs.train.classes))
-            student.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
+        images = load_images(config.data)
+        same["images"] = [check_encoder(config.encoder), fingerprint_with_labels(images[0])]
+        labelled = label_subset(images[0], config.data.labels, config.training.seed)
+        sizes = config.distillation.batch_sizes(len(labelled), len(images[0]) - len(labelled))
+        check_parallelism(config.training, sum(sizes), workers)
+    set_numerics(config.training)
+    per_epoch = steps_per_epoch(len(images[0]) - len(labelled), sizes[1])
+    with workers.watched(), workers.strategy.scope():
+        inputs = inputs_of(config.encoder, *images)
+        student = build_student(config, inputs.start, len(inputs.train.classes))
+        student.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
     (soft_logits,) = workers.from_chief(lambda: [teach(config, folder, inputs.train, labelled)])
     selection = Selection(student.variables)
     validation = Validation(

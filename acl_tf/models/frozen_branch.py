@@ -105,9 +105,16 @@ def _foldable(graph: keras.Model) -> dict[str, str]:
         return tensors[-1]
 
     keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=trace)
+    calls = [layer.name for layer in producers.values()]
     pairs = {}
     for tensor, layer in producers.items():
         after = readers.get(tensor, [])
-        if isinstance(layer, keras.layers.Conv2D) and len(after) == 1 and isinstance(after[0], NORMS):
+        alone = len(after) == 1 and calls.count(layer.name) == calls.count(after[0].name) == 1
+        if alone and _is_linear_convolution(layer) and isinstance(after[0], NORMS):
             pairs[layer.name] = after[0].name
     return pairs
+
+
+def _is_linear_convolution(layer: keras.layers.Layer) -> bool:
+    plain = isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.DepthwiseConv2D)
+    return plain and not layer.use_bias and layer.activation is keras.activations.linear

@@ -21,7 +21,7 @@ from acl_tf.models.heads import ProjectionHead
 from acl_tf.pretrain import OBJECTIVES
 from acl_tf.pretrain.base import ContrastiveObjective
 from acl_tf.training import OPTIMIZERS
-from acl_tf.training.fit import check_batch_size, fit
+from acl_tf.training.fit import check_parallelism, fit
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.numerics import set_numerics
 from acl_tf.training.run_folder import RunFolder
@@ -54,14 +54,14 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False, workers
         with workers.agreement(config) as same:
             if workers.is_chief:
                 stack.enter_context(folder.session(config, resume, **workers.described()))
-            set_numerics(config.training)
             images = sources.load(config.data)
             same["images"] = images.fingerprint()
             per_epoch = _steps_per_epoch(images, config)
             _check_parallelism(config, workers)
-            with workers.strategy.scope():
-                objective = build_objective(config, images.image_shape)
-                objective.compile(optimizer=build_optimizer(config.optimizer, config.training.epochs, per_epoch))
+        set_numerics(config.training)
+        with workers.watched(), workers.strategy.scope():
+            objective = build_objective(config, images.image_shape)
+            objective.compile(optimizer=build_optimizer(config.optimizer, config.training.epochs, per_epoch))
         logger.info("%d images of %s, %s", len(images), images.name, images.split)
         about = {"architecture": config.model.model_dump(mode="json"), "data set": images.fingerprint()}
         rows = functools.partial(batch_rows, len(images), config.training.batch_size, config.training.seed)
@@ -163,7 +163,7 @@ def _steps_per_epoch(images: ImageSet, config: PretrainConfig) -> int:
 
 
 def _check_parallelism(config: PretrainConfig, workers: Workers) -> None:
-    check_batch_size(config.training.batch_size, workers)
+    check_parallelism(config.training, config.training.batch_size, workers)
     if config.training.micro_batches > 1 and workers.replicas > 1:
         raise UsageError(
             f"--micro-batches work on one device; leave them out, or take --strategy none. "

@@ -57,9 +57,10 @@ def fit(
     metrics = [variable for metric in model.metrics for variable in metric.variables]
     saved = {"model": model, "optimizer": model.optimizer, "metrics": metrics, **trackables}
     first = 0
-    if workers.is_chief:
-        checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints, about=about, **saved)
-        first = checkpoints.restore()
+    with workers.together():
+        if workers.is_chief:
+            checkpoints = Checkpoints(folder.checkpoints, training.keep_checkpoints, about=about, **saved)
+            first = checkpoints.restore()
     first = workers.highest(first)
     if first:
         logger.info("Going on after step %d of %d", first, training.epochs * per_epoch)
@@ -77,14 +78,21 @@ def fit(
         loop.run(rows(first, total), first, total)
 
 
-def check_batch_size(batch_size: int, workers: Workers) -> None:
-    """Checks that every replica gets as many images of a batch.
+def check_parallelism(training: RunConfig, batch_size: int, workers: Workers) -> None:
+    """Checks that the replicas can share a batch.
+
+    Args:
+        training: How to train.
+        batch_size: Of all devices together; less than what was asked for where there are fewer images.
+        workers: That share each batch.
 
     Raises:
-        UsageError: If the number of replicas does not divide the batch size.
+        UsageError: If the number of replicas does not divide the batch size, or if XLA is to compile for several.
     """
     if batch_size % workers.replicas:
         raise UsageError(
             f"The global batch size must be divisible by the number of replicas, {workers.replicas}. "
             f"Received: {batch_size}"
         )
+    if training.jit and workers.replicas > 1:
+        raise UsageError(f"--jit works on one device. Received: {workers.replicas} replicas")

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from acl_tf.data.batches import epoch_of
 from acl_tf.training.checkpoints import Checkpoints
@@ -22,9 +21,13 @@ class Journal:
     def save(self, step: int) -> None:
         """Keeps the state after `step` steps."""
 
-    def newest(self) -> str:
-        """Returns the name of the newest state, for messages."""
-        return "in the run folder of worker 0"
+    def saved(self) -> str:
+        """Says where the state of now is."""
+        return "saved by worker 0"
+
+    def kept(self) -> str:
+        """Says where the newest good state is."""
+        return "Worker 0 keeps the last good checkpoint"
 
 
 @dataclass
@@ -53,6 +56,9 @@ class ChiefsJournal(Journal):
     def save(self, step: int) -> None:
         self.checkpoints.save(step)
 
-    def newest(self) -> str:
-        kept: list[Path] = self.checkpoints.paths()
-        return str(kept[-1]) if kept else ""
+    def saved(self) -> str:
+        return f"saved as {self.checkpoints.paths()[-1]}"
+
+    def kept(self) -> str:
+        paths = self.checkpoints.paths()
+        return f"The last good checkpoint is {paths[-1]}" if paths else "There is no checkpoint yet"

@@ -88,8 +88,9 @@ class Loop:
             if signal or epoch_end or step % self.training.checkpoint_steps == 0:
                 self._save(step)
             if signal:
+                self.steps.workers.wait()  # for the chief, which has to save
                 raise Interrupted(
-                    f"Interrupted by {Signals(signal).name} after step {step}, saved as {self.journal.newest()}. "
+                    f"Interrupted by {Signals(signal).name} after step {step}, {self.journal.saved()}. "
                     "Go on by the same command with --resume.",
                     signal,
                 )
@@ -114,9 +115,7 @@ class Loop:
         self.journal.save(step)
 
     def _fail(self, step: int, what: str) -> None:
-        newest = self.journal.newest()
         raise NonFiniteError(
             f"{what} at step {step} (epoch {epoch_of(step, self.steps_per_epoch)}). "
-            f"{f'The last good checkpoint is {newest}' if newest else 'There is no checkpoint yet'}; "
-            "try a lower optimizer.learning_rate."
+            f"{self.journal.kept()}; try a lower optimizer.learning_rate."
         )

@@ -6,13 +6,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.errors import UsageError
 from acl_tf.training.workers import Workers
 
 # Arrays of which a batch takes rows: `images`, or `(images, labels)`, ….
 Data = Any
 # A data set up to this size lies in the memory of a GPU, which then gets the numbers of the images alone.
-RESIDENT_BYTES = 4 * 2**30
+RESIDENT_BYTES = 2 * 2**30
+# How pixels lie there: GPUs gather rows of these, and not of bytes.
+WORD = np.dtype(np.int64)
 
 
 class Steps:
@@ -23,14 +24,9 @@ class Steps:
         data: NumPy arrays, nested as the model's `train_step` takes them, each with a row an image.
         workers: Whose replicas share each batch.
         jit: Whether XLA compiles the step; on one device only.
-
-    Raises:
-        UsageError: If XLA is asked for on several devices.
     """
 
     def __init__(self, model: keras.Model, data: Data, workers: Workers, jit: bool = False) -> None:
-        if jit and workers.replicas > 1:
-            raise UsageError(f"--jit works on one device. Received: {workers.replicas} replicas")
         self.model = model
         self.workers = workers
         self.strategy = workers.strategy
@@ -71,7 +67,7 @@ class Steps:
 
         def copy(context: tf.distribute.experimental.ValueContext) -> Data:
             with tf.device(devices[context.replica_id_in_sync_group % len(devices)]):
-                return tf.nest.map_structure(tf.constant, self.data)
+                return tf.nest.map_structure(lambda array: tf.constant(packed(array)), self.data)
 
         return self.strategy.experimental_distribute_values_from_function(copy)
 
@@ -88,7 +84,9 @@ class Steps:
         batch = tf.nest.map_structure(lambda value: value[number], given)
         if resident is not None:
             rows = batch
-            batch = tf.nest.map_structure(lambda array: tf.gather(array, rows), resident)
+            batch = tf.nest.map_structure(
+                lambda array, words: unpacked(tf.gather(words, rows), array), self.data, resident
+            )
         rate = self.model.optimizer.learning_rate  # of this step
         measured = {**self.step(batch), "learning_rate": tf.convert_to_tensor(rate)}
         self.names = list(measured)
@@ -101,7 +99,19 @@ def share_of(batch: int, context: tf.distribute.experimental.ValueContext) -> sl
     return slice(context.replica_id_in_sync_group * share, (context.replica_id_in_sync_group + 1) * share)
 
 
+def packed(array: np.ndarray) -> np.ndarray:
+    """Returns bytes as words, a row an image; anything else as it is."""
+    return array.reshape(len(array), -1).view(WORD) if array.dtype == np.uint8 else array
+
+
+def unpacked(rows: tf.Tensor, array: np.ndarray) -> tf.Tensor:
+    """Returns rows of a `packed` array as they were."""
+    return tf.reshape(tf.bitcast(rows, tf.uint8), [-1, *array.shape[1:]]) if array.dtype == np.uint8 else rows
+
+
 def fits_on_gpu(data: Data) -> bool:
     """Whether there is a GPU whose memory a data set may lie in."""
-    size = sum(array.nbytes for array in tf.nest.flatten(data))
-    return bool(tf.config.list_logical_devices("GPU")) and size <= RESIDENT_BYTES
+    arrays = tf.nest.flatten(data)
+    whole = all(array.dtype != np.uint8 or array[:1].nbytes % WORD.itemsize == 0 for array in arrays)
+    small = sum(array.nbytes for array in arrays) <= RESIDENT_BYTES
+    return whole and small and bool(tf.config.list_logical_devices("GPU"))

@@ -1,11 +1,14 @@
 """Which devices share a step: from options to a `tf.distribute.Strategy`."""
 
+import contextlib
 import faulthandler
 import json
 import os
 import re
 import signal
-from collections.abc import Mapping
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, cast
 
 import tensorflow as tf
 
@@ -91,7 +94,7 @@ def cluster_of_environment(
     """
     if environment.get("TF_CONFIG", "").strip() not in ("", "{}"):
         task_type, index, spec = _checked(environment["TF_CONFIG"])
-    elif int(environment.get("SLURM_STEP_NUM_TASKS", 1)) > 1 and "SLURM_PROCID" in environment:
+    elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1" and "SLURM_PROCID" in environment:
         task_type, index, spec = _slurm(environment)
     else:
         return None
@@ -167,14 +170,29 @@ def _multiworker(cluster: tf.distribute.cluster_resolver.ClusterResolver, hardwa
     addresses = [address for job in spec.as_dict().values() for address in job]
     meet(own, [address for address in addresses if address != own], hardware.startup_timeout)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # Should one be lost in this moment: nothing of Python's runs while TensorFlow waits.
-    faulthandler.dump_traceback_later(hardware.startup_timeout, exit=True)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster)
+        with _ending_after(max(60.0, hardware.startup_timeout), addresses):
+            return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=cluster)
     except tf.errors.OpError as error:
         reason = error.message.splitlines()[0]
         raise ClusterError(f"This worker cannot join the others: {reason}. Received: {own}") from error
     finally:
-        faulthandler.cancel_dump_traceback_later()
         for number, handler in handlers.items():  # TensorFlow's own leaves SIGTERM without effect
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _ending_after(seconds: float, addresses: Sequence[str]) -> Iterator[None]:
+    """Ends the process where a worker that has been seen is lost before TensorFlow has found it.
+
+    Nothing of Python's runs while TensorFlow waits. `faulthandler` can end the process then; what it has to say goes to
+    a shell, which says it in one line.
+    """
+    message = f"acl-tf: error: TensorFlow lost a worker at the start. Received: {', '.join(addresses)}, {seconds:g} s"
+    shell = subprocess.Popen(["/bin/sh", "-c", 'read -r line && echo "$0" >&2', message], stdin=subprocess.PIPE)
+    with shell:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=cast(IO[bytes], shell.stdin).fileno())
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()

@@ -64,7 +64,7 @@ class Workers:
 
     def described(self) -> dict[str, Any]:
         """Returns what `run.json` says of them."""
-        name = type(self.strategy).__name__ if self.replicas > 1 or self.count > 1 else "none"
+        name = "multiworker" if self.count > 1 else "mirrored" if self.replicas > 1 else "none"
         return {"strategy": name, "replicas": self.replicas, "workers": self.count}
 
     def gather(self, numbers: Sequence[int]) -> np.ndarray:
@@ -77,12 +77,13 @@ class Workers:
         return self._summed([rows])[0]
 
     def from_chief(self, arrays: Callable[[], Sequence[np.ndarray]]) -> list[np.ndarray]:
-        """Returns arrays that the chief alone computes."""
+        """Returns arrays that the chief alone computes; raises as `together` where it fails."""
         if self.count == 1:
             return list(arrays())
         buffer = io.BytesIO()
-        if self.is_chief:
-            np.savez(buffer, *arrays())
+        with self.together():
+            if self.is_chief:
+                np.savez(buffer, *arrays())
         (length,) = self.gather([buffer.tell()])[0]
         content = np.zeros(length, np.int32)
         if self.is_chief:
@@ -109,8 +110,28 @@ class Workers:
         self.gather([0])
 
     @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Goes on only if every worker comes through a block, in which none may wait for another.
+
+        Making a variable in the strategy's scope is such a waiting.
+
+        Raises:
+            AclTfError: What this worker raised in the block.
+            ClusterError: If another one did.
+        """
+        failure: AclTfError | OSError | None = None
+        try:
+            yield
+        except (AclTfError, OSError) as error:
+            failure = error
+        if self.count > 1:
+            self._exchange(failure)
+        if failure is not None:
+            raise failure
+
+    @contextlib.contextmanager
     def agreement(self, config: CommandConfig) -> Iterator[dict[str, Any]]:
-        """Prepares something in every worker, and goes on only if all are ready for the same.
+        """Prepares something in every worker, as `together`, and goes on only if all are to do the same.
 
         Args:
             config: What they are to do; where their images are may differ.
@@ -123,23 +144,11 @@ class Workers:
             ClusterError: If another one did, or if they differ.
         """
         same: dict[str, Any] = {}
-        failure: AclTfError | OSError | None = None
-        try:
+        with self.together():
             yield same
-        except (AclTfError, OSError) as error:
-            failure = error
-            if self.count == 1:
-                raise
         compared = _compared(config, same)
-        numbers = [getattr(failure, "exit_code", 1) if failure else 0, *(_number(value) for value in compared.values())]
-        rows = self.gather(numbers + [0] * (HANDSHAKE - len(numbers)))
-        if failure is not None:
-            raise failure
-        failed = np.flatnonzero(rows[:, 0])
-        if len(failed):
-            message = f"Worker {failed[0]} of {self.count} stopped at its start; its own output says why."
-            raise ClusterError(message, int(rows[failed[0], 0]))
-        for column, (what, value) in enumerate(compared.items(), 1):
+        rows = self._exchange(None, [_number(value) for value in compared.values()])
+        for column, (what, value) in enumerate(compared.items()):
             others = np.flatnonzero(rows[:, column] != rows[self.index, column])
             if len(others):
                 received = f", here {value}" if what.startswith("version") else ""
@@ -148,17 +157,34 @@ class Workers:
                     f"Received: another one in worker {others[0]} than in worker {self.index}{received}"
                 )
 
+    def _exchange(self, failure: Exception | None, numbers: Sequence[int] = ()) -> np.ndarray:
+        """Returns the numbers of all workers; raises this one's failure, or else that another one has failed."""
+        code = getattr(failure, "exit_code", 1) if failure else 0
+        try:
+            rows = self.gather([code, *numbers, *[0] * (HANDSHAKE - 1 - len(numbers))])
+        except ClusterError:
+            if failure is not None:  # what is gone is gone; this is why
+                raise failure from None
+            raise
+        if failure is not None:
+            raise failure
+        failed = np.flatnonzero(rows[:, 0])
+        if len(failed):
+            message = f"Worker {failed[0]} of {self.count} has failed; its own output says why."
+            raise ClusterError(message, int(rows[failed[0], 0]))
+        return rows[:, 1:]
+
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Says in one line that another worker was lost, which TensorFlow says in many."""
+        """Says in one line that workers have lost one another, which TensorFlow says in many."""
         try:
             yield
         except LOST as error:
             if self.count == 1:
                 raise
             raise ClusterError(
-                f"Worker {self.index} has lost another of the {self.count} workers. Start all of them again with "
-                f"--resume; the output of the one that ended first says why. Received: {_reason(error)}"
+                f"Worker {self.index} of {self.count} has lost another one, or cannot go on itself. Start all of them "
+                f"again with --resume; the output of the one that ended first says why. Received: {_reason(error)}"
             ) from error
 
     def _summed(self, values: Sequence[Any]) -> list[np.ndarray]:

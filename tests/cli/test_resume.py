@@ -118,7 +118,7 @@ def test_killed_at_any_moment(run, whole, chance):
     def steps(count: int) -> Callable[[], bool]:
         return lambda: run.last_step() >= count
 
-    kill("before it could save", lambda: run.half_written("run.json"), chance.uniform(0, 0.3 * whole.seconds))
+    kill("before it could save", lambda: run.half_written("run.json"), chance.uniform(0, min(5, 0.3 * whole.seconds)))
     kill("in mid-step", steps(4), chance.uniform(0, 0.1))
     kill("in mid-checkpoint", lambda: run.half_written("checkpoints/.step-*") and run.last_step() >= 10)
     kill("in mid-epoch", steps(16), chance.uniform(0, 0.2))

@@ -22,11 +22,12 @@ class Knowing:
     def __init__(self, right=(0, 2, 3, 7)) -> None:
         self.right = right
         self.batches: list[list[int]] = []
+        self.levels: list[int] = []
 
     def __call__(self, indices, images, labels):
         self.batches.append(indices.tolist())
         assert images.dtype == np.float32 and images.shape == (len(indices), 4, 4, 3)
-        np.testing.assert_allclose(images[:, 0, 0, 0], np.array(LEVELS)[indices] / 255)
+        self.levels += [round(255 * level) for level in images[:, 0, 0, 0].tolist()]
         return np.eye(2)[np.where(np.isin(indices, self.right), labels, 1 - labels)]
 
 
@@ -45,6 +46,7 @@ def test_every_image_is_evaluated_once_and_in_order(batch_size):
     assert (record["value"], record["n"]) == (0.5, 8)
     rows = [row for batch in predictor.batches for row in batch]
     assert rows[:8] == list(range(8)) and set(rows[8:]) <= {7}
+    assert predictor.levels == [LEVELS[row] for row in rows]
     assert len({len(batch) for batch in predictor.batches}) == 1  # so that nothing is traced twice
 
 
@@ -124,7 +126,7 @@ def test_resumed_the_seconds_add_up(tmp_path):
     interrupted(unfinished)
     (file,) = unfinished.files
     PartialResult(file, RIGHT[:6], 100.0).save()
-    assert 100 < measure(Knowing(), unfinished=Unfinished(tmp_path))[0]["seconds"] < 160
+    assert 100 <= measure(Knowing(), unfinished=Unfinished(tmp_path))[0]["seconds"] < 160
 
 
 def test_a_finished_measurement_is_not_repeated(tmp_path):

@@ -11,7 +11,8 @@ def test_a_worker_that_is_not_the_chief_leaves_nothing(tmp_path, monkeypatch):
     journal.write(3, {"loss": 1.0})
     journal.save(3)
     assert list(tmp_path.iterdir()) == []
-    assert journal.newest() == "in the run folder of worker 0"
+    assert journal.saved() == "saved by worker 0"
+    assert journal.kept() == "Worker 0 keeps the last good checkpoint"
 
 
 def test_the_chief_writes_down_what_was_measured_and_keeps_the_state(tmp_path):
@@ -19,7 +20,7 @@ def test_the_chief_writes_down_what_was_measured_and_keeps_the_state(tmp_path):
     log = MetricsLog(tmp_path, 0)
     with TrainingProgress(0, 8, 4) as progress:
         journal = ChiefsJournal(log, progress, checkpoints, 4)
-        assert journal.newest() == ""
+        assert journal.kept() == "There is no checkpoint yet"
         for step in (4, 5, 8):
             journal.advance(step)
             journal.write(step, {"loss": step / 2})
@@ -28,4 +29,6 @@ def test_the_chief_writes_down_what_was_measured_and_keeps_the_state(tmp_path):
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [(row["step"], row["epoch"], row["loss"]) for row in rows] == [(4, 1, 2.0), (5, 2, 2.5), (8, 2, 4.0)]
     assert [path.name for path in checkpoints.paths()] == ["step-00000005", "step-00000008"]
-    assert journal.newest() == str(tmp_path / "checkpoints" / "step-00000008")
+    newest = tmp_path / "checkpoints" / "step-00000008"
+    assert journal.saved() == f"saved as {newest}"
+    assert journal.kept() == f"The last good checkpoint is {newest}"

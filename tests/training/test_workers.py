@@ -97,7 +97,7 @@ def test_what_two_workers_exchange():
     assert (first.pop("index"), second.pop("index")) == (0, 1)
     assert (first.pop("is chief"), second.pop("is chief")) == (True, False)
     assert second == first
-    assert first["described"] == {"strategy": "CollectiveAllReduceStrategy", "replicas": 2, "workers": 2}
+    assert first["described"] == {"strategy": "multiworker", "replicas": 2, "workers": 2}
     assert first["gathered"] == [[0, 0, 2**62 - 1], [1, -1, 2**62 - 2]]
     assert first["highest"] == [10, 0]
     assert first["shared"] == [[1.5, 2.5], [[0, 2**40]], 0]
@@ -204,7 +204,7 @@ class TestAgreement:
         ],
     )
     def test_the_worker_that_fails_says_why_and_the_others_which(self, told, mistake, own, at_fault, worker):
-        of_others = ["ClusterError", f"Worker {at_fault} of 2 stopped at its start; its own output says why.", 1]
+        of_others = ["ClusterError", f"Worker {at_fault} of 2 has failed; its own output says why.", own[2]]
         assert told[mistake, at_fault, worker] == (own if worker == at_fault else of_others)
 
 
@@ -227,7 +227,7 @@ def test_a_worker_that_is_lost_is_named_in_one_line(index):
     out, _ = processes[1 - index].communicate(timeout=120)
     processes[index].communicate(timeout=120)
     message = (
-        f"Worker {1 - index} has lost another of the 2 workers. Start all of them again with --resume; the output of "
-        "the one that ended first says why. Received: "
+        f"Worker {1 - index} of 2 has lost another one, or cannot go on itself. Start all of them again with "
+        "--resume; the output of the one that ended first says why. Received: "
     )
     assert out.startswith(message) and out.count("\n") == 1 and len(out) > len(message) + 10
