@@ -101,17 +101,21 @@ def share_of(batch: int, context: tf.distribute.experimental.ValueContext) -> sl
 
 def packed(array: np.ndarray) -> np.ndarray:
     """Returns bytes as words, a row an image; anything else as it is."""
-    return array.reshape(len(array), -1).view(WORD) if array.dtype == np.uint8 else array
+    if array.dtype != np.uint8:
+        return array
+    rows = array.reshape(len(array), -1)
+    return np.pad(rows, [(0, 0), (0, -rows.shape[1] % WORD.itemsize)]).view(WORD)
 
 
 def unpacked(rows: tf.Tensor, array: np.ndarray) -> tf.Tensor:
     """Returns rows of a `packed` array as they were."""
-    return tf.reshape(tf.bitcast(rows, tf.uint8), [-1, *array.shape[1:]]) if array.dtype == np.uint8 else rows
+    if array.dtype != np.uint8:
+        return rows
+    content = tf.reshape(tf.bitcast(rows, tf.uint8), [-1, rows.shape[1] * WORD.itemsize])
+    return tf.reshape(content[:, : array[:1].size], [-1, *array.shape[1:]])
 
 
 def fits_on_gpu(data: Data) -> bool:
     """Whether there is a GPU whose memory a data set may lie in."""
-    arrays = tf.nest.flatten(data)
-    whole = all(array.dtype != np.uint8 or array[:1].nbytes % WORD.itemsize == 0 for array in arrays)
-    small = sum(array.nbytes for array in arrays) <= RESIDENT_BYTES
-    return whole and small and bool(tf.config.list_logical_devices("GPU"))
+    size = sum(array.nbytes for array in tf.nest.flatten(data))
+    return bool(tf.config.list_logical_devices("GPU")) and size <= RESIDENT_BYTES

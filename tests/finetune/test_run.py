@@ -229,8 +229,9 @@ def test_only_chosen_labels_are_trained_on(dataset, tmp_path):
         mock.patch(f"{MODULE}.write_classifiers"),
     ):
         finetune(settings, tmp_path / "run")
-    _, _, per_epoch, batches, *_ = fit.call_args.args
-    ((images, labels),) = batches(0, 1)
+    _, _, per_epoch, (images, labels), batches, *_ = fit.call_args.args
+    (chosen,) = batches(0, 1)
+    np.testing.assert_array_equal(chosen, np.arange(6))
     train, _ = hold_out(load_npz(dataset), 6)
     expected = take(train, label_subset(train, 6, 5))
     assert (per_epoch, seen) == (1, [(6, 6, 5, 0, 1)])

@@ -2,14 +2,15 @@
 
 import os
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from acl_tf.config import RunConfig
-from acl_tf.errors import CheckpointError, Interrupted
+from acl_tf.errors import CheckpointError, Interrupted, UsageError
 from acl_tf.finetune.config import FinetuneConfig
-from acl_tf.training.fit import fit
+from acl_tf.training.fit import check_parallelism, fit
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.metrics_log import read_metrics
 from acl_tf.training.run_folder import RunFolder
@@ -112,3 +113,21 @@ def test_a_checkpoint_must_agree(tmp_path):
         f"The checkpoint {tmp_path}/run/checkpoints/step-00000007 is of another data set. "
         "Expected: images others. Received: images these"
     )
+
+
+@pytest.mark.parametrize(
+    "jit, batch_size, replicas, message",
+    [
+        (False, 15, 2, "The global batch size must be divisible by the number of replicas, 2. Received: 15"),
+        (True, 16, 2, "--jit works on one device. Received: 2 replicas"),
+    ],
+)
+def test_what_replicas_cannot_share(jit, batch_size, replicas, message):
+    with pytest.raises(UsageError) as error:
+        check_parallelism(RunConfig(jit=jit), batch_size, SimpleNamespace(replicas=replicas))
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("jit, replicas", [(True, 1), (False, 2), (False, 4)])
+def test_what_replicas_can_share(jit, replicas):
+    check_parallelism(RunConfig(jit=jit), 16, SimpleNamespace(replicas=replicas))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.errors import UsageError
 from acl_tf.training import steps as module
-from acl_tf.training.steps import Steps, fits_on_gpu, share_of
+from acl_tf.training.steps import Steps, fits_on_gpu, packed, share_of, unpacked
 from acl_tf.training.workers import Workers
 from tests.training.tiny import pixels, state, tiny
 
@@ -122,10 +121,19 @@ def test_every_replica_gets_its_share_in_order():
     ]
 
 
-def test_xla_is_for_one_device():
-    with pytest.raises(UsageError) as error:
-        Steps(tiny(), pixels(20), SimpleNamespace(replicas=2), jit=True)
-    assert str(error.value) == "--jit works on one device. Received: 2 replicas"
+@pytest.mark.parametrize("shape", [(5, 1, 1, 3), (5, 4, 4, 2), (5, 3, 3, 3), (5,)])
+def test_bytes_are_packed_in_words_and_come_back(shape):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    words = packed(images)
+    assert words.dtype == np.int64 and len(words) == 5
+    rows = np.array([4, 0, 0, 2])
+    np.testing.assert_array_equal(unpacked(tf.gather(words, rows), images), images[rows])
+
+
+def test_what_is_no_bytes_stays():
+    labels = np.arange(5)
+    assert packed(labels) is labels
+    np.testing.assert_array_equal(unpacked(tf.gather(labels, [3, 1]), labels), [3, 1])
 
 
 @pytest.mark.parametrize("gpus, size, fits", [(0, 100, False), (1, 100, True), (2, 100, True), (1, 99, False)])
