@@ -1,7 +1,9 @@
 """Parts of the training images: the validation split and labelled subsets, stratified by class."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -111,3 +113,8 @@ def labels_of(image_set: ImageSet) -> np.ndarray:
     if image_set.labels is None:
         raise DataError(f"{image_set.name} has no labels, which are needed here.")
     return image_set.labels
+
+
+def fingerprint_with_labels(image_set: ImageSet) -> list[Any]:
+    """Returns what tells images and their labels from all others: JSON values; raises as `labels_of`."""
+    return [image_set.fingerprint(), zlib.crc32(labels_of(image_set).tobytes())]

@@ -1,7 +1,6 @@
 """What evaluators share: labelled images, and how a model is measured on them."""
 
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from signal import Signals
@@ -11,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from acl_tf.data.image_set import ImageSet
-from acl_tf.data.splits import labels_of
+from acl_tf.data.splits import fingerprint_with_labels, labels_of
 from acl_tf.errors import Interrupted
 from acl_tf.evaluate.record import record
 from acl_tf.evaluate.unfinished import PartialResult, Unfinished
@@ -72,7 +71,7 @@ class Evaluation:
         """
         protocol = {**protocol, **self.protocol}
         images, labels = self.image_set.images, labels_of(self.image_set)
-        about = [metric, protocol, self.model_sha256, self.image_set.fingerprint(), zlib.crc32(labels.tobytes())]
+        about = [metric, protocol, self.model_sha256, *fingerprint_with_labels(self.image_set)]
         kept = self.unfinished.result(about) if self.unfinished else PartialResult()
         (kept.correct,) = self.workers.from_chief(lambda: [kept.correct])
         title = " ".join(str(protocol[key]) for key in ("attack", "corruption", "severity") if key in protocol)

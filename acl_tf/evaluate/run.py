@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import logging
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from acl_tf.data.corrupted import (
     load_corrupted_tfds,
 )
 from acl_tf.data.image_set import ImageSet
-from acl_tf.data.splits import labels_of
+from acl_tf.data.splits import fingerprint_with_labels, labels_of
 from acl_tf.errors import DataError, UsageError
 from acl_tf.evaluate import clean, corruptions, robust
 from acl_tf.evaluate.base import Evaluation, no_progress
@@ -63,8 +62,7 @@ def evaluate(
         check_settings(config, model, surrogate, output)
         first = CORRUPTIONS[0], SEVERITIES[0]  # what stands in where no other images are needed
         images = load_images(config, model) if config.parsed_attacks() else load_corrupted(config, model, *first)
-        digests = [model.sha256, surrogate and surrogate.sha256]
-        same["images"] = [*digests, images.fingerprint(), zlib.crc32(labels_of(images).tobytes())]
+        same["images"] = [model.sha256, surrogate and surrogate.sha256, *fingerprint_with_labels(images)]
     if workers.replicas > 1:
         with workers.watched(), workers.strategy.scope():  # again: a copy for each replica
             model, surrogate = load_classifiers(config)

@@ -1,6 +1,5 @@
 """What a fine-tuning starts from: an encoder, and labelled images of the size that it takes."""
 
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,28 +54,17 @@ class Inputs:
     validation: ImageSet
 
 
-def load_inputs(encoder: EncoderConfig, data: LabelledDataConfig) -> Inputs:
-    """Loads an encoder, and images of the size that it takes.
-
-    Args:
-        encoder: Names the encoder.
-        data: Names the images, and how many are held out.
-
-    Raises:
-        UsageError: If there is no such architecture or data set, or if too few images or classes are there.
-        DataError: If the images are missing, unreadable or without labels.
-        ModelFolderError: If the encoder's folder is missing, damaged, or a classifier's.
-    """
-    return inputs_of(encoder, *load_images(data))
-
-
-def inputs_of(encoder: EncoderConfig, train: ImageSet, validation: ImageSet) -> Inputs:
-    """Loads an encoder for images that are loaded, and brings these to the size that it takes; raises as `load_inputs`.
+def load_inputs(encoder: EncoderConfig, train: ImageSet, validation: ImageSet) -> Inputs:
+    """Loads an encoder, and brings images to the size that it takes.
 
     Args:
         encoder: Names the encoder.
         train: Images to train on.
         validation: Images held out of them.
+
+    Raises:
+        UsageError: If there is no such architecture.
+        ModelFolderError: If the encoder's folder is missing, damaged, or a classifier's.
     """
     start = starting_encoder(encoder, train.image_shape)
     size = start.encoder.image_shape[0]
@@ -145,8 +133,3 @@ def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -
         return StartingEncoder(encoder, Branch.ADVERSARIAL, None)
     folder = find_model_folder(config.source, ENCODER_FILES)
     return StartingEncoder(load_encoder(folder), Branch(read_config(folder)["branch"]), digest)
-
-
-def fingerprint_with_labels(images: ImageSet) -> list[Any]:
-    """Returns what tells images and their labels from all others."""
-    return [images.fingerprint(), zlib.crc32(labels_of(images).tobytes())]

@@ -3,19 +3,22 @@
 import contextlib
 import functools
 import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from acl_tf.data.batches import batch_rows, steps_per_epoch
 from acl_tf.data.crop_flip import CropFlip
-from acl_tf.data.splits import label_subset, labels_of, take
+from acl_tf.data.splits import fingerprint_with_labels, label_subset, labels_of, take
 from acl_tf.finetune import METHODS
 from acl_tf.finetune.base import FineTuner
 from acl_tf.finetune.config import FinetuneConfig, StepwiseSGDConfig
-from acl_tf.finetune.inputs import StartingEncoder, check_encoder, fingerprint_with_labels, inputs_of, load_images
+from acl_tf.finetune.inputs import Inputs, StartingEncoder, check_encoder, load_images, load_inputs
 from acl_tf.finetune.linear_probe import freeze
+from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 from acl_tf.finetune.validation import Validation
 from acl_tf.model_folder import TrainedModel, published_model, write_model_folder
 from acl_tf.records import RECORDS, add_records, read_file
@@ -25,6 +28,7 @@ from acl_tf.training.numerics import set_numerics
 from acl_tf.training.run_folder import RunFolder
 from acl_tf.training.selection import Selection
 from acl_tf.training.sgd import SGD
+from acl_tf.training.steps import Data
 from acl_tf.training.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -63,33 +67,74 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False, workers
         set_numerics(config.training)
         per_epoch = steps_per_epoch(len(rows), batch_size)
         with workers.watched(), workers.strategy.scope():
-            inputs = inputs_of(config.encoder, *images)
+            inputs = load_inputs(config.encoder, *images)
             tuner = build_finetuner(config, inputs.start, len(inputs.train.classes))
             tuner.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
         labelled = take(inputs.train, rows)
         logger.info("%d labelled images, %d steps of %d an epoch", len(labelled), per_epoch, batch_size)
-        selection = Selection(tuner.variables)
-        validation = Validation(
-            tuner, inputs.validation, config.validation, config.attack, config.training, selection, workers
-        )
-        fit(
+        train_classifier(
+            config,
             tuner,
-            config.training,
+            inputs,
             per_epoch,
             (labelled.images, labels_of(labelled)),
             functools.partial(batch_rows, len(labelled), batch_size, config.training.seed),
+            labelled.fingerprint(),
             folder,
-            {"encoder": inputs.start.about(), "data set": labelled.fingerprint()},
             interruption,
             workers,
-            validation,
-            selection=selection,
         )
-        if workers.is_chief:
-            recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
-            write_classifiers(folder, tuner, inputs.train.classes, recipe, validation)
         workers.wait()
     return folder.model
+
+
+def train_classifier(
+    config: FinetuneConfig | SemiSupervisedConfig,
+    tuner: FineTuner,
+    inputs: Inputs,
+    per_epoch: int,
+    data: Data,
+    rows: Callable[[int, int], Iterator[np.ndarray]],
+    data_set: dict[str, Any],
+    folder: RunFolder,
+    interruption: Interruption,
+    workers: Workers,
+) -> None:
+    """Trains a classifier, validates it after every epoch, and writes its model folders.
+
+    Args:
+        config: Of the run.
+        tuner: Compiled, in the scope of the workers' strategy.
+        inputs: Encoder and images.
+        per_epoch: Steps in an epoch.
+        data: As of `fit`.
+        rows: As of `fit`.
+        data_set: Fingerprint of the images that are trained on.
+        folder: The run folder; the chief's is in session.
+        interruption: Whether the user wants an end.
+        workers: That share each batch.
+    """
+    selection = Selection(tuner.variables)
+    validation = Validation(
+        tuner, inputs.validation, config.validation, config.attack, config.training, selection, workers
+    )
+    about = {"encoder": inputs.start.about(), "data set": data_set}
+    fit(
+        tuner,
+        config.training,
+        per_epoch,
+        data,
+        rows,
+        folder,
+        about,
+        interruption,
+        workers,
+        validation,
+        selection=selection,
+    )
+    if workers.is_chief:
+        recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
+        write_classifiers(folder, tuner, inputs.train.classes, recipe, validation)
 
 
 def build_finetuner(config: FinetuneConfig, start: StartingEncoder, num_classes: int) -> FineTuner:

@@ -11,7 +11,7 @@ import numpy as np
 from acl_tf.data.batches import batch_rows, steps_per_epoch
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.data.image_set import ImageSet
-from acl_tf.data.splits import label_subset, labels_of
+from acl_tf.data.splits import fingerprint_with_labels, label_subset, labels_of
 from acl_tf.errors import UsageError
 from acl_tf.finetune.base import FineTuner
 from acl_tf.finetune.config import (
@@ -22,19 +22,17 @@ from acl_tf.finetune.config import (
     MethodConfig,
 )
 from acl_tf.finetune.distillation import Distillation
-from acl_tf.finetune.inputs import StartingEncoder, check_encoder, fingerprint_with_labels, inputs_of, load_images
+from acl_tf.finetune.inputs import StartingEncoder, check_encoder, load_images, load_inputs
 from acl_tf.finetune.pseudo_labelled import UNLABELLED, SemiSupervisedTargets
 from acl_tf.finetune.pseudo_labels import pseudo_label_records, pseudo_labels
-from acl_tf.finetune.run import build_sgd, finetune, write_classifiers
+from acl_tf.finetune.run import build_sgd, finetune, train_classifier
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 from acl_tf.finetune.uat import UATPlusPlus
-from acl_tf.finetune.validation import Validation
 from acl_tf.records import add_records
-from acl_tf.training.fit import check_parallelism, fit
+from acl_tf.training.fit import check_parallelism
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.numerics import set_numerics
 from acl_tf.training.run_folder import RunFolder
-from acl_tf.training.selection import Selection
 from acl_tf.training.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -135,31 +133,23 @@ def train_student(
     set_numerics(config.training)
     per_epoch = steps_per_epoch(len(images[0]) - len(labelled), sizes[1])
     with workers.watched(), workers.strategy.scope():
-        inputs = inputs_of(config.encoder, *images)
+        inputs = load_inputs(config.encoder, *images)
         student = build_student(config, inputs.start, len(inputs.train.classes))
         student.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
     (soft_logits,) = workers.from_chief(lambda: [teach(config, folder, inputs.train, labelled)])
-    selection = Selection(student.variables)
-    validation = Validation(
-        student, inputs.validation, config.validation, config.attack, config.training, selection, workers
-    )
     logger.info("Student: %d labelled and %d unlabelled images", len(labelled), len(inputs.train) - len(labelled))
-    fit(
+    train_classifier(
+        config,
         student,
-        config.training,
+        inputs,
         per_epoch,
         student_data(inputs.train, labelled, soft_logits),
         functools.partial(student_rows, labelled, len(inputs.train), sizes, config.training.seed),
+        inputs.train.fingerprint(),
         folder,
-        {"encoder": inputs.start.about(), "data set": inputs.train.fingerprint()},
         interruption,
         workers,
-        validation,
-        selection=selection,
     )
-    if workers.is_chief:
-        recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
-        write_classifiers(folder, student, inputs.train.classes, recipe, validation)
 
 
 def teach(config: SemiSupervisedConfig, folder: RunFolder, images: ImageSet, labelled: np.ndarray) -> np.ndarray:

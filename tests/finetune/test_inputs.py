@@ -40,7 +40,7 @@ def encoder(source, **more) -> EncoderConfig:
 
 @pytest.mark.parametrize("width", [0.0625, 0.125])
 def test_random_weights(data, width):
-    inputs = load_inputs(encoder("random:tiny", width=width), data())
+    inputs = load_inputs(encoder("random:tiny", width=width), *load_images(data()))
     start = inputs.start
     assert (start.encoder.arch, start.encoder.width, start.encoder.image_shape) == ("tiny", width, (8, 8, 3))
     assert (start.default_branch, start.sha256) == ("adversarial", None)
@@ -56,7 +56,7 @@ def test_the_encoder_of_a_folder(folder):
 
 
 def test_images_take_the_size_of_the_encoder(folder, data):
-    inputs = load_inputs(encoder(folder), data(size=12))
+    inputs = load_inputs(encoder(folder), *load_images(data(size=12)))
     assert inputs.train.image_shape == inputs.validation.image_shape == (8, 8, 3)
 
 
@@ -94,7 +94,7 @@ def test_an_unknown_architecture():
 def test_the_validation_split_is_the_same_for_all(data):
     """Whatever the labels, the encoder and the seed are."""
     whole = load_images(data())
-    again = load_inputs(encoder("random:tiny", width=0.0625), data())
+    again = load_inputs(encoder("random:tiny", width=0.0625), *load_images(data()))
     np.testing.assert_array_equal(whole[1].images, again.validation.images)
     assert (len(whole[0]), len(whole[1])) == (18, 2)
     assert (whole[0].split, whole[1].split) == ("all", "validation")

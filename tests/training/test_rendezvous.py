@@ -5,15 +5,8 @@ import time
 import pytest
 
 from acl_tf.errors import ClusterError
+from acl_tf.launch.ports import free_ports
 from acl_tf.training.rendezvous import meet
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("", 0)) for _ in range(count)]
-    ports = [server.getsockname()[1] for server in sockets]
-    for server in sockets:
-        server.close()
-    return ports
 
 
 def addresses(count: int) -> list[str]:
