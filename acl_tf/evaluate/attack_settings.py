@@ -11,7 +11,23 @@ from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.registry import Registry, nearest
 
 
-class AttackSettings(Section):
+class EvaluatedAttack(Section):
+    """What `--attack NAME` can set; a subclass an evaluator."""
+
+    def check(self, name: str, classes: int, transfer: bool) -> None:
+        """Says what cannot work before anything takes long.
+
+        Args:
+            name: Of the attack.
+            classes: That the model tells apart.
+            transfer: Whether it is crafted on another model.
+
+        Raises:
+            UsageError: If the attack is not for such a model.
+        """
+
+
+class AttackSettings(EvaluatedAttack):
     """A gradient attack on a classifier.
 
     Attributes:
@@ -41,6 +57,10 @@ class AttackSettings(Section):
     def protocol(self, name: str, seed: int) -> dict[str, Any]:
         """Returns what a record says of the attack."""
         return {"attack": name, **self.model_dump(), "step_size": self.resolved_step_size, "seed": seed}
+
+    def check(self, name: str, classes: int, transfer: bool) -> None:
+        if self.loss == "dlr" and classes < 3:
+            raise UsageError(f"The loss dlr needs at least 3 classes. Received: --attack {name}, {classes} classes")
 
     @property
     def resolved_step_size(self) -> float:
@@ -87,7 +107,7 @@ ATTACKS = Registry(
 CLEAN = "none"
 
 
-def parse_attack(text: str) -> tuple[str, AttackSettings | None]:
+def parse_attack(text: str) -> tuple[str, Any | None]:
     """Reads `none`, or `NAME[:parameter=value,…]`.
 
     Returns:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from signal import Signals
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,35 @@ from acl_tf.training.workers import Workers
 Classifier = Callable[[tf.Tensor], tf.Tensor]
 # From indices, images and labels to logits, as `acl_tf.evaluate.predictor.Predictor` does: what runs on every batch.
 PredictBatch = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+class Target(NamedTuple):
+    """What is evaluated.
+
+    Attributes:
+        model: From images in [0, 1] to logits, in inference mode.
+        crafted_on: What attacks look at: the same function, computed faster, or another model (black-box transfer).
+        classes: How many there are.
+        stochastic: Whether the same image may get other logits the next time.
+    """
+
+    model: Classifier
+    crafted_on: Classifier
+    classes: int
+    stochastic: bool = False
+
+
+class Measured(NamedTuple):
+    """A record, and what it counts.
+
+    Attributes:
+        record: Of the measurement.
+        withstood: Which images withstand the attack, boolean of shape `(n,)`; None where it is not about the images
+            as they are, and has no part in the worst case.
+    """
+
+    record: Record
+    withstood: np.ndarray | None = None
 
 
 def no_progress(title: str, done: int, total: int) -> None:

@@ -1,11 +1,11 @@
 """What an evaluation is asked for."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from acl_tf.config import CommandConfig, Count, DataConfig
-from acl_tf.evaluate.attack_settings import AttackSettings, parse_attack
+from acl_tf.evaluate.attack_settings import parse_attack
 
 
 class EvaluationDataConfig(DataConfig):
@@ -37,7 +37,7 @@ class EvaluateConfig(CommandConfig):
     batch_size: Count = 256
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
-    def parsed_attacks(self) -> list[tuple[str, AttackSettings | None]]:
+    def parsed_attacks(self) -> list[tuple[str, Any | None]]:
         """Returns names and settings of the attacks, each once.
 
         Raises:

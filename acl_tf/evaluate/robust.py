@@ -1,5 +1,7 @@
 """RA: accuracy under gradient attacks."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
@@ -8,7 +10,7 @@ from acl_tf.attacks.base import GradientAttack, Loss
 from acl_tf.attacks.eot import EOT
 from acl_tf.attacks.restarts import worst_of
 from acl_tf.evaluate.attack_settings import AttackSettings
-from acl_tf.evaluate.base import Classifier, Evaluation
+from acl_tf.evaluate.base import Classifier, Evaluation, Measured, Target
 from acl_tf.evaluate.predictor import Predictor
 from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.losses.margin import margin
@@ -16,6 +18,11 @@ from acl_tf.losses.targeted import targeted
 from acl_tf.randomness import fold_in, step_seed
 from acl_tf.records import Record
 from acl_tf.training.workers import Workers
+
+
+def run(evaluation: Evaluation, target: Target, name: str, settings: AttackSettings) -> Iterator[Measured]:
+    """Yields the accuracy under an attack; see `measure`."""
+    yield Measured(*measure(evaluation, target.model, name, settings, target.crafted_on))
 
 
 def measure(

@@ -19,8 +19,8 @@ from acl_tf.data.corrupted import (
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import fingerprint_with_labels, labels_of
 from acl_tf.errors import DataError, UsageError
-from acl_tf.evaluate import clean, corruptions, robust
-from acl_tf.evaluate.base import Evaluation, no_progress
+from acl_tf.evaluate import EVALUATORS, clean, corruptions
+from acl_tf.evaluate.base import Evaluation, Target, no_progress
 from acl_tf.evaluate.config import EvaluateConfig
 from acl_tf.evaluate.models import LoadedClassifier, load_classifier
 from acl_tf.evaluate.progress import EvaluationProgress
@@ -120,8 +120,8 @@ def check_settings(
             f"Received: {surrogate.name!r}, {surrogate.described()}"
         )
     for name, settings in config.parsed_attacks():
-        if settings and settings.loss == "dlr" and len(model.classes) < 3:
-            raise UsageError(f"The loss dlr needs at least 3 classes. Received: --attack {name}, {model.described()}")
+        if settings:
+            settings.check(name, len(model.classes), surrogate is not None)
     if config.corruptions:
         if config.corruptions != TFDS:
             check_corrupted_folder(Path(config.corruptions).expanduser())
@@ -139,17 +139,20 @@ def measurements(
         model: That is evaluated.
         surrogate: On which attacks are crafted; None: on `model`.
     """
+    crafted_on = surrogate or model
+    target = Target(model.logits, crafted_on.attacked, len(model.classes))
+    attacks = evaluation.about({"surrogate_sha256": surrogate.sha256} if surrogate else {})
     attacked = []
     for name, settings in config.parsed_attacks():
         if settings is None:
             yield clean.measure(evaluation, model.logits)[0]
             continue
-        crafted_on = surrogate or model
-        about = {"surrogate_sha256": surrogate.sha256} if surrogate else {}
-        attacked.append(robust.measure(evaluation.about(about), model.logits, name, settings, crafted_on.attacked))
-        yield attacked[-1][0]
-    if len(attacked) > 1:
-        yield worst_case(attacked)
+        for measured in EVALUATORS[name](attacks, target, name, settings):
+            yield measured.record
+            attacked.append(measured)
+    withstood = [measured for measured in attacked if measured.withstood is not None]
+    if len(withstood) > 1:
+        yield worst_case(withstood)
     if config.corruptions:
         load = functools.partial(load_corrupted, config, model)
         yield from corruptions.run(evaluation, model.logits, load)

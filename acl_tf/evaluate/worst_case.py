@@ -1,11 +1,14 @@
 """Accuracy under the worst of several attacks, image by image."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from acl_tf.evaluate.base import Measured
 from acl_tf.records import Record
 
 
-def worst_case(measured: list[tuple[Record, np.ndarray]]) -> Record:
+def worst_case(measured: Sequence[Measured | tuple[Record, np.ndarray]]) -> Record:
     """Returns the record of the images that withstand every attack.
 
     Args:

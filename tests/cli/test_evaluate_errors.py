@@ -60,7 +60,7 @@ def attack(text: str, reason: str) -> tuple[list[str], str]:
             '"epsilon"? Known there: norm, epsilon, step_size, steps, restarts, start, momentum, loss, targeted, eot. '
             "Received: '8/255'",
         ),
-        (["run", "--attack", "pgd:loss=dlr"], "The loss dlr needs at least 3 classes. Received: --attack pgd, {model}"),
+        (["run", "--attack", "pgd:loss=dlr"], "The loss dlr needs at least 3 classes. Received: --attack pgd, 2 classes"),
         (
             ["run", "--json", "none/a.json"],
             "--json must name a file in a folder that is there. Received: 'none/a.json'",
