@@ -19,6 +19,7 @@ KEYS = {
     "width": "encoder.width",
     "method": "method.name",
     "mode": "method.mode",
+    "sigma": "method.sigma",
     "labels": "data.labels",
     "dataset": "data.dataset",
     "data_dir": "data.data_dir",
@@ -33,8 +34,9 @@ KEYS = {
 @click.command(short_help="Train a classifier on an encoder: TRADES, adversarial or standard, full or linear.")
 @click.argument("model", metavar="MODEL")
 @click.option("--protocol", metavar="{slf,alf,aff}", help="A recipe of the field: linear, adversarial linear, TRADES.")
-@click.option("--method", metavar="{standard,at,trades}", help="How to train.  [default: trades]")
+@click.option("--method", metavar="{standard,at,gaussian,trades}", help="How to train.  [default: trades]")
 @click.option("--mode", metavar="{full,linear}", help="Whether the encoder learns too.  [default: full]")
+@click.option("--sigma", type=float, help="Of gaussian: standard deviation of the noise, in pixels of [0, 1].")
 @click.option("--branch", metavar="{adversarial,standard}", help="Of the encoder's BN.  [default: the encoder's own]")
 @click.option(
     "--labels", metavar="FRACTION|COUNT", help="0.1 is a tenth of the labels, 100 is a hundred.  [default: all]"

@@ -17,8 +17,8 @@ from acl_tf.records import Record
 # Metadata that is generated; whatever other keys a user sets are kept, and other tags.
 GENERATED = ("library_name", "pipeline_tag", "datasets", "metrics", "model-index")
 TAGS = ("acl-tf", "adversarial-robustness", "contrastive-learning")
-# Variants and methods that train on clean images; whatever else has an attack in its recipe was trained against it.
-NOT_ATTACKED = ("s2s", "standard")
+# Variants and methods that train without an attack; whatever else has an attack in its recipe was trained against it.
+NOT_ATTACKED = ("s2s", "standard", "gaussian")
 # What the Hub calls the data sets of TFDS, where it has them.
 DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 NOWHERE = "user/name"
@@ -154,7 +154,7 @@ def _result(record: Record) -> EvalResult:
     The Hub puts results of one data set together and forgets what else is said of it: the attack goes to the metric.
     """
     name = record["metric"].replace("_", " ").capitalize()
-    special = _is_attacked(record) or "corruption" in record["protocol"]
+    special = _is_attacked(record) or any(key in record["protocol"] for key in ("corruption", "sigma"))
     return EvalResult(
         task_type="image-classification",
         dataset_type=DATASETS.get(record.get("dataset", ""), record.get("dataset") or "unknown"),

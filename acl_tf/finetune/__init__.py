@@ -7,6 +7,7 @@ METHODS = Registry(
     {
         "standard": "acl_tf.finetune.standard:Standard",
         "at": "acl_tf.finetune.adversarial:AdversarialTraining",
+        "gaussian": "acl_tf.finetune.gaussian:Gaussian",
         "trades": "acl_tf.finetune.trades:TRADES",
     },
 )

@@ -83,14 +83,24 @@ class MethodConfig(Section):
     """How the classifier is trained; see `acl_tf.finetune`.
 
     Attributes:
-        name: `standard`, `at` (adversarial training) or `trades`.
+        name: `standard`, `at` (adversarial training), `gaussian` or `trades`.
         mode: `full`, or `linear`: the encoder is frozen.
         beta: Weight of TRADES' KL divergence.
+        sigma: Standard deviation of `gaussian`'s noise, in pixels of [0, 1], which must be given; none of the others.
     """
 
     name: Annotated[str, known(METHODS)] = "trades"
     mode: Literal["full", "linear"] = "full"
     beta: NonNegative = 6.0
+    sigma: Positive | None = None
+
+    @model_validator(mode="after")
+    def _gaussian_noise_has_a_sigma(self) -> "MethodConfig":
+        if self.name == "gaussian" and self.sigma is None:
+            raise ValueError("sigma, the standard deviation of gaussian's noise, for example 0.25")
+        if self.name != "gaussian" and self.sigma is not None:
+            raise ValueError(f"no sigma, which is for the method gaussian only, not for {self.name}")
+        return self
 
 
 class FinetuneAttackConfig(AttackConfig):

@@ -16,6 +16,7 @@ from acl_tf.data.splits import fingerprint_with_labels, label_subset, labels_of,
 from acl_tf.finetune import METHODS
 from acl_tf.finetune.base import FineTuner
 from acl_tf.finetune.config import FinetuneConfig, StepwiseSGDConfig
+from acl_tf.finetune.gaussian import Gaussian
 from acl_tf.finetune.inputs import Inputs, StartingEncoder, check_encoder, load_images, load_inputs
 from acl_tf.finetune.linear_probe import freeze
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
@@ -115,8 +116,9 @@ def train_classifier(
         workers: That share each batch.
     """
     selection = Selection(tuner.variables)
+    sigma = tuner.sigma if isinstance(tuner, Gaussian) else None
     validation = Validation(
-        tuner, inputs.validation, config.validation, config.attack, config.training, selection, workers
+        tuner, inputs.validation, config.validation, config.attack, config.training, selection, workers, sigma
     )
     about = {"encoder": inputs.start.about(), "data set": data_set}
     fit(
@@ -146,7 +148,10 @@ def build_finetuner(config: FinetuneConfig, start: StartingEncoder, num_classes:
         num_classes: Number of classes.
     """
     method = METHODS[config.method.name]
-    beta = {"beta": config.method.beta} if config.method.name == "trades" else {}
+    own: dict[str, dict[str, Any]] = {
+        "trades": {"beta": config.method.beta},
+        "gaussian": {"sigma": config.method.sigma},
+    }
     return method(
         freeze(start.encoder) if config.method.mode == "linear" else start.encoder,
         num_classes,
@@ -154,7 +159,7 @@ def build_finetuner(config: FinetuneConfig, start: StartingEncoder, num_classes:
         augmentation=CropFlip(**config.augmentation.model_dump()),
         attack=method.attack_class(config.attack.epsilon, config.attack.step_size, config.attack.steps),
         seed=config.training.seed,
-        **beta,
+        **own.get(config.method.name, {}),
     )
 
 

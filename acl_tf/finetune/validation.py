@@ -12,15 +12,19 @@ from acl_tf.evaluate.attack_settings import AttackSettings
 from acl_tf.evaluate.base import Evaluation
 from acl_tf.evaluate.predictor import Predictor
 from acl_tf.finetune.config import ValidationConfig
+from acl_tf.models.smoothed import SmoothedClassifier
 from acl_tf.records import Record
 from acl_tf.training.selection import Selection
 from acl_tf.training.workers import Workers
+
+SAMPLES = 10  # draws of the noise that vote on a validation image
 
 
 class Validation:
     """Measures accuracy and robust accuracy after an epoch, and keeps the weights of the best one.
 
-    Robust accuracy is under PGD in the training attack's ball, in steps of a quarter of its radius.
+    Robust accuracy is under PGD in the training attack's ball, in steps of a quarter of its radius. It decides, but
+    where the model is trained to be smoothed: there it is the accuracy of the vote of noisy images.
 
     Args:
         model: From images in [0, 1] to logits, in inference mode.
@@ -30,6 +34,7 @@ class Validation:
         training: Its epochs and seed.
         selection: Of the best epoch.
         workers: That measure together; None: this process.
+        sigma: Standard deviation of the noise that the model is trained on; None: on none.
     """
 
     def __init__(
@@ -41,28 +46,34 @@ class Validation:
         training: RunConfig,
         selection: Selection,
         workers: Workers | None = None,
+        sigma: float | None = None,
     ) -> None:
         self.image_set = image_set.first(config.images)
         self.every = config.every
         self.epochs = training.epochs
         self.seed = training.seed
         self.selection = selection
+        self.sigma = sigma
         self.settings = AttackSettings(epsilon=attack.epsilon, steps=config.steps)
         # Made once, so that each is traced a single time.
         self.workers = workers or Workers()
         self.predictors = self._predictors(model, self.workers)
 
     def __call__(self, epoch: int) -> dict[str, float]:
-        """Returns `validation_accuracy` and `validation_robust_accuracy`, or nothing where none are due."""
+        """Returns `validation_accuracy` and `validation_robust_accuracy`, or nothing where none are due.
+
+        With `sigma` there is `validation_smoothed_accuracy` too.
+        """
         if epoch % self.every and epoch != self.epochs:
             return {}
         measured = self._records(self.predictors, {}, self.workers)
-        accuracy, robust_accuracy = [record["value"] for record in measured]
-        self.selection.update(epoch, robust_accuracy, accuracy)
-        return {"validation_accuracy": accuracy, "validation_robust_accuracy": robust_accuracy}
+        accuracy, robust_accuracy, *smoothed = [record["value"] for record in measured]
+        self.selection.update(epoch, smoothed[0] if smoothed else robust_accuracy, accuracy)
+        values = {"validation_accuracy": accuracy, "validation_robust_accuracy": robust_accuracy}
+        return {**values, "validation_smoothed_accuracy": smoothed[0]} if smoothed else values
 
     def records(self, model: keras.Model, epoch: int) -> list[Record]:
-        """Returns the records of a model: accuracy, then robust accuracy; this process measures them alone.
+        """Returns the records of a model: accuracy, robust accuracy, and that of the vote; measured by this process.
 
         Args:
             model: From images in [0, 1] to logits.
@@ -71,20 +82,25 @@ class Validation:
         alone = Workers()
         return self._records(self._predictors(model, alone), {"epoch": epoch}, alone)
 
-    def _predictors(self, model: keras.Model, workers: Workers) -> tuple[Predictor, Predictor]:
+    def _predictors(self, model: keras.Model, workers: Workers) -> list[Predictor]:
         classifier = functools.partial(model, training=False)
-        return (
+        predictors = [
             clean.predictor(classifier, workers),
             robust.predictor(classifier, self.settings, self.seed, workers=workers),
-        )
+        ]
+        if self.sigma is not None:
+            predictors.append(clean.predictor(SmoothedClassifier(classifier, self.sigma, SAMPLES, self.seed), workers))
+        return predictors
 
-    def _records(
-        self, predictors: tuple[Predictor, Predictor], protocol: dict[str, Any], workers: Workers
-    ) -> list[Record]:
+    def _records(self, predictors: list[Predictor], protocol: dict[str, Any], workers: Workers) -> list[Record]:
         evaluation = Evaluation(self.image_set, seed=self.seed, protocol=protocol, workers=workers)
-        name = f"pgd{self.settings.steps}"
-        clean_predictor, robust_predictor = predictors
+        measured: list[tuple[str, dict[str, Any]]] = [
+            ("accuracy", {"attack": "none"}),
+            ("robust_accuracy", self.settings.protocol(f"pgd{self.settings.steps}", self.seed)),
+        ]
+        if self.sigma is not None:
+            measured += [("accuracy", {"attack": "none", "sigma": self.sigma, "samples": SAMPLES, "seed": self.seed})]
         return [
-            evaluation.measure("accuracy", clean_predictor, {"attack": "none"})[0],
-            evaluation.measure("robust_accuracy", robust_predictor, self.settings.protocol(name, self.seed))[0],
+            evaluation.measure(metric, predictor, about)[0]
+            for predictor, (metric, about) in zip(predictors, measured, strict=True)
         ]

@@ -6,7 +6,7 @@ from typing import Any
 
 from acl_tf import record_text
 from acl_tf.record_text import printable
-from acl_tf.records import Entry, Record
+from acl_tf.records import FINDINGS, Entry, Record
 from acl_tf.report.run import Run
 from acl_tf.report.section import Section
 from acl_tf.report.series import style
@@ -14,13 +14,14 @@ from acl_tf.report.series import style
 METRICS = {
     "accuracy": "TA",
     "robust_accuracy": "RA",
+    "uar": "UAR",
     "corruption_accuracy": "Corruption accuracy",
     "certified_accuracy": "Certified accuracy",
     "knn_accuracy": "k-NN accuracy",
     "pseudo_label_accuracy": "Pseudo-label accuracy",
 }
 # What may differ in one column: which model, by which seed, and what AutoAttack found on the way.
-NO_PROTOCOL = ("seed", "epoch", "encoder", "per_attack")
+NO_PROTOCOL = ("seed", "epoch", "encoder", *FINDINGS)
 Key = tuple[tuple[str, str], ...]
 
 
@@ -65,7 +66,10 @@ def metric_name(metric: str) -> str:
 
 
 def _columns(records: Sequence[Record]) -> dict[Key, dict[str, str]]:
-    """Returns headings; single corruptions have a section of their own."""
+    """Returns headings.
+
+    Single corruptions and certified radii have sections of their own, unforeseen attacks the means of strengths.
+    """
     first: dict[Key, Record] = {}
     for record in records:
         if not _is_detail(record):
@@ -78,6 +82,10 @@ def _columns(records: Sequence[Record]) -> dict[Key, dict[str, str]]:
 
 
 def _is_detail(record: Record) -> bool:
+    if "distortion" in record["protocol"]:
+        return record["protocol"].get("strength", "mean") != "mean"
+    if record["metric"] in ("certified_accuracy", "abstention"):  # of an abstention the highest is not the best
+        return record["metric"] == "abstention" or bool(record["protocol"].get("radius"))
     corruption = record["protocol"].get("corruption")
     mean = str(corruption).startswith("mean_") and record["protocol"].get("severity", "mean") == "mean"
     return corruption is not None and not mean

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from acl_tf import __version__
 from acl_tf.errors import AclTfError
-from acl_tf.report import accuracy, corruptions, curves, dynamics, overview
+from acl_tf.report import accuracy, certificates, corruptions, curves, dynamics, overview
 from acl_tf.report.run import Run
 from acl_tf.report.section import Section
 
@@ -29,7 +29,7 @@ def build(runs: Sequence[Run], images: int, data_dir: str | None, say: Say) -> s
     Returns:
         HTML. The same runs make the same page, but for its date.
     """
-    sections = [module.section(runs) for module in (overview, accuracy, curves, dynamics, corruptions)]
+    sections = [module.section(runs) for module in (overview, accuracy, curves, dynamics, corruptions, certificates)]
     if images and any(run.model for run in runs):
         sections += _image_sections(runs, images, data_dir, say)
     else:

@@ -44,7 +44,7 @@ def noise_with_labels(tmp_path) -> Path:
         (["finetune", "x", "--protocl", "alf"], "No such option '--protocl'. Did you mean '--protocol'?"),
         (
             ["finetune", "x", "--method", "trade"],
-            'Configuration key method.name: expected one of standard, at, trades; did you mean "trades"? '
+            'Configuration key method.name: expected one of standard, at, gaussian, trades; did you mean "trades"? '
             "Received: 'trade'",
         ),
         (
@@ -72,7 +72,22 @@ def noise_with_labels(tmp_path) -> Path:
         (["finetune", "x", "--labels", "abc"], f"Configuration key data.labels: {COUNT}. Received: 'abc'"),
         (
             ["finetune", "x", "--set", "method.betta=3"],
-            'Unknown configuration key method.betta; did you mean "beta"? Known there: name, mode, beta. Received: 3',
+            'Unknown configuration key method.betta; did you mean "beta"? Known there: name, mode, beta, sigma. '
+            "Received: 3",
+        ),
+        (
+            ["finetune", "x", "--method", "gaussian"],
+            "Configuration key method: expected sigma, the standard deviation of gaussian's noise, for example 0.25. "
+            "Received: {{'name': 'gaussian'}}",
+        ),
+        (
+            ["finetune", "x", "--sigma", "0.25"],
+            "Configuration key method: expected no sigma, which is for the method gaussian only, not for trades. "
+            "Received: {{'sigma': 0.25}}",
+        ),
+        (
+            ["finetune", "x", "--method", "gaussian", "--sigma", "0"],
+            "Configuration key method.sigma: expected greater than 0. Received: 0.0",
         ),
         (["semi-supervised", "x", "--labels", "0"], f"Configuration key data.labels: {COUNT}. Received: 0"),
         (

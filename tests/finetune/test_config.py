@@ -178,6 +178,11 @@ def test_every_setting_reaches_the_tuner(start, method, attack):
     assert getattr(tuner, "beta", 2.5) == 2.5
 
 
+def test_sigma_reaches_the_tuner(start):
+    tuner = build_finetuner(finetune(method={"name": "gaussian", "sigma": 0.12}), start, 5)
+    assert type(tuner) is METHODS["gaussian"] and tuner.sigma == 0.12
+
+
 @pytest.mark.parametrize("method, attack", [("standard", LinfPGD), ("at", LinfPGD), ("trades", TradesPGD)])
 def test_the_attack_that_a_method_is_published_with(start, method, attack):
     tuner = METHODS[method](start.encoder, 5)

@@ -1,13 +1,17 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from acl_tf.config import AttackConfig, RunConfig
 from acl_tf.data.image_set import ImageSet
 from acl_tf.finetune.config import ValidationConfig
 from acl_tf.finetune.standard import Standard
-from acl_tf.finetune.validation import Validation
+from acl_tf.finetune.validation import SAMPLES, Validation
 from acl_tf.model_folder import TrainedModel, published_model
+from acl_tf.models.smoothed import VOTE, SmoothedClassifier
 from acl_tf.training.selection import Selection
 from tests.finetune.tiny import build
 
@@ -21,7 +25,9 @@ ALL = ImageSet(
 )
 
 
-def validation(epsilon: float = 0.1, epochs: int = 4, seed: int = 3, **config) -> tuple[Validation, Standard]:
+def validation(
+    epsilon: float = 0.1, epochs: int = 4, seed: int = 3, sigma: float | None = None, **config
+) -> tuple[Validation, Standard]:
     tuner = build(Standard)
     # Logits around 0, so that all classes are predicted.
     features = tuner.encoder(ALL.images / np.float32(255), branch="adversarial").numpy().mean(axis=0)
@@ -29,7 +35,8 @@ def validation(epsilon: float = 0.1, epochs: int = 4, seed: int = 3, **config) -
     tuner.classifier.set_weights([kernel, -features @ kernel])
     config = ValidationConfig(**{"images": 500, "steps": 2, **config})
     training = RunConfig(epochs=epochs, seed=seed)
-    return Validation(tuner, ALL, config, AttackConfig(epsilon=epsilon), training, Selection(tuner.variables)), tuner
+    attack, selection = AttackConfig(epsilon=epsilon), Selection(tuner.variables)
+    return Validation(tuner, ALL, config, attack, training, selection, sigma=sigma), tuner
 
 
 def right(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
@@ -87,6 +94,28 @@ def test_robust_accuracy_decides():
     for epoch in range(1, 5):
         measure(epoch)
     assert measure.selection.best_epoch() == 4
+
+
+def test_the_vote_of_noisy_images_decides_where_the_model_is_to_be_smoothed():
+    measure, _ = validation(sigma=0.1)
+    values = iter([(0.9, 0.3, 0.5), (0.8, 0.1, 0.7), (0.7, 0.2, 0.6), (0.9, 0.1, 0.6)])  # clean, robust, smoothed
+    measure._records = lambda *_: [{"value": value} for value in next(values)]
+    for epoch in range(1, 5):
+        found = measure(epoch)
+    assert found["validation_smoothed_accuracy"] == 0.6 and measure.selection.best_epoch() == 2
+
+
+def test_the_vote_of_noisy_images_is_measured():
+    measure, tuner = validation(sigma=0.1)
+    smoothed = SmoothedClassifier(functools.partial(tuner, training=False), 0.1, SAMPLES, 3)
+    images = tf.constant(ALL.images / np.float32(255))
+    votes = smoothed.vote(images, smoothed.seeds(VOTE, tf.range(COUNT))).numpy()
+    values = measure(1)
+    assert values["validation_smoothed_accuracy"] == np.mean(votes.argmax(1) == ALL.labels)
+    trained = TrainedModel(tuner.encoder, tuner.branch, {}, classifier=tuner.classifier, classes=ALL.classes)
+    record = measure.records(published_model(trained), 7)[2]
+    assert record["value"] == values["validation_smoothed_accuracy"]
+    assert record["protocol"] == {"attack": "none", "sigma": 0.1, "samples": SAMPLES, "seed": 3, "epoch": 7}
 
 
 def test_records_say_how():

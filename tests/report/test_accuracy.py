@@ -62,6 +62,38 @@ def test_of_corruptions_only_the_means(tmp_path):
     assert abs(fifteen - 0.71) < 1e-9 and abs(nineteen - 0.69) < 1e-9
 
 
+def test_of_unforeseen_attacks_only_the_means_over_strengths(tmp_path):
+    protocol = {"attack": "unforeseen", "distortion": "jpeg_l1", "steps": 30, "targets": "random"}
+    single = [record("robust_accuracy", 0.1 * s, {**protocol, "strength": s, "epsilon": 2 * s}) for s in range(1, 7)]
+    means = [
+        record(metric, value, {**protocol, "distortion": distortion, "strength": "mean", "strengths": "1+2+3+4+5+6"})
+        for metric, distortion, value in (
+            ("robust_accuracy", "jpeg_l1", 0.35),
+            ("uar", "jpeg_l1", 0.515),
+            ("robust_accuracy", "mean_10", 0.2),
+        )
+    ]
+    headings, rows = table(tmp_path, {"a": [*single, *means]})
+    assert headings == [
+        ("RA", "unforeseen l1-JPEG, 30 steps", "digits/test, n = 360", ""),
+        ("RA", "unforeseen mean of 10 distortions, 30 steps", "digits/test, n = 360", ""),
+        ("UAR", "unforeseen l1-JPEG, 30 steps", "digits/test, n = 360", ""),
+    ]
+    assert rows == {"a": [[0.35], [0.2], [0.515]]}
+
+
+def test_of_certificates_only_the_radius_zero(tmp_path):
+    protocol = {"attack": "none", "sigma": 0.25, "n0": 100, "n": 1000, "alpha": 0.001, "seed": 0}
+    certified = [record("certified_accuracy", 0.5 - r, {**protocol, "norm": "l2", "radius": r}) for r in (0.0, 0.25)]
+    records = [record(value=0.6, protocol=protocol), record("abstention", 0.1, protocol), *certified]
+    headings, rows = table(tmp_path, {"a": records})
+    assert [heading[:2] for heading in headings] == [
+        ("TA", "none, sigma 0.25, 1000 draws"),
+        ("Certified accuracy", "none, sigma 0.25, 1000 draws, l2 radius 0"),
+    ]
+    assert rows == {"a": [[0.6], [0.5]]}
+
+
 def test_a_file_of_several_models(tmp_path):
     records = [record(value=v, protocol={"attack": "none", "encoder": f"runs/{v}"}) for v in (0.1, 0.2)]
     write_lines(tmp_path / "f.jsonl", records)

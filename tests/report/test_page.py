@@ -74,7 +74,7 @@ def test_the_highest_is_bold(tmp_path):
 @pytest.mark.parametrize("records, rows", [([], []), ([record()], []), ([], finetuning_rows([0.1], [0.2]))])
 def test_what_is_not_there_is_said(tmp_path, records, rows):
     html = page([write_run(tmp_path / "a", rows, records)])
-    assert html.count('class="absent"') == 6 - bool(records) - 2 * bool(rows)
+    assert html.count('class="absent"') == 7 - bool(records) - 2 * bool(rows)
 
 
 def test_a_run_without_model_has_no_images(full):

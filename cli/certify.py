@@ -1,0 +1,78 @@
+"""`acl-tf certify`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from acl_tf.cli.evaluate import check_json, default_output
+from acl_tf.cli.hardware import hardware_options, start_workers
+from acl_tf.cli.settings import data_of_model, pinned, resolve, run_name, settings_of
+from acl_tf.training.hardware import Hardware
+
+KEYS = {
+    "model": "model",
+    "sigma": "sigma",
+    "n0": "n0",
+    "n": "n",
+    "alpha": "alpha",
+    "every": "every",
+    "dataset": "data.dataset",
+    "data_dir": "data.data_dir",
+    "split": "data.split",
+    "limit": "data.limit",
+    "batch_size": "batch_size",
+    "seed": "seed",
+}
+
+
+@click.command(short_help="Prove l2 radii of a classifier by randomised smoothing.")
+@click.argument("model", metavar="MODEL")
+@click.option("--sigma", type=float, required=True, help="Standard deviation of the noise, in pixels of [0, 1].")
+@click.option("--n0", type=int, help="Draws that choose the class.  [default: 100]")
+@click.option("--n", type=int, help="Other draws, which prove the radius.  [default: 100000]")
+@click.option("--alpha", type=float, help="How often a certificate may be wrong.  [default: 0.001]")
+@click.option("--every", type=int, help="Only each so-many-th image.  [default: 1]")
+@click.option("--dataset", metavar="NAME|DIR|FILE.npz", help="[default: the one that MODEL was trained on]")
+@click.option("--data-dir", metavar="DIR", help="Where TFDS finds prepared data sets.")
+@click.option("--split", metavar="NAME", help="[default: test]")
+@click.option("--limit", type=int, help="The first so many images, before --every.")
+@click.option("--batch-size", type=int, help="Draws at once; it does not change the results.  [default: 256]")
+@click.option("--seed", type=int, help="Of the noise.  [default: 0]")
+@click.option("--output", metavar="DIR", help="Keeps records and certificates.  [default: RUN/evaluation]")
+@click.option("--resume", is_flag=True, help="Go on with a certification that was interrupted.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the list of records to this file.")
+@hardware_options
+def certify(
+    model: str, output: str | None, resume: bool, json_file: str | None, hardware: Hardware, **flags: Any
+) -> None:
+    """Prove in which l2 balls the smoothed classifier does not change its mind.
+
+    MODEL is what acl-tf evaluate takes; best one trained on such noise: acl-tf finetune --method gaussian --sigma. The
+    smoothed classifier gives an image the class that MODEL gives to most of its noisy copies. Of each image the class
+    is predicted, or it abstains, and the radius is proven with probability 1 - alpha (Cohen et al., ICML 2019).
+
+    The records are printed, and added to the model folder; the certificates of all images are kept in
+    DIR/certificates-*.jsonl, and acl-tf report draws certified accuracy against the radius.
+    """
+    from acl_tf.evaluate.certify_config import CertifyConfig
+    from acl_tf.files import write_atomically
+
+    model = pinned(model)
+    config = resolve(CertifyConfig, settings_of(KEYS, {"model": model, **flags}, ()), model_data=data_of_model(model))
+    folder = Path(output) if output else default_output(model)
+    name, json_path = run_name(model), check_json(Path(json_file)) if json_file else None
+
+    workers = start_workers(hardware)
+
+    from acl_tf.cli.show import write_table
+    from acl_tf.evaluate.certify import certify as run
+    from acl_tf.records import Entry
+
+    records = run(config, folder, resume, workers)
+    if not workers.is_chief:
+        return
+    if json_path:
+        write_atomically(json_path, json.dumps(records, indent=2) + "\n")
+    write_table([Entry(name, record) for record in records])
