@@ -17,6 +17,19 @@ def fold_in(seed: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
     return tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int32))
 
 
+def draw_each(seeds: tf.Tensor, draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """Draws for each seed by itself, so that what it gives does not depend on the others.
+
+    Args:
+        seeds: int32, of shape `(batch, 2)`.
+        draw: From one seed to float32 numbers, of one shape for all.
+
+    Returns:
+        The numbers, one below the other.
+    """
+    return tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
+
+
 def rows_of_global_batch(shape: tf.Tensor | Sequence[int], draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
     """Draws for the global batch and returns this replica's rows.
 

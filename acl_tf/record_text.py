@@ -6,6 +6,7 @@ from typing import Any
 
 NORMS = {"linf": "l∞", "l2": "l2", "l1": "l1", "l0": "l0"}
 ATTACKS = {"none": "none", "pgd": "PGD", "fgsm": "FGSM", "autoattack": "AutoAttack", "worst_case": "worst case"}
+DISTORTIONS = {**NORMS, "jpeg_linf": "l∞-JPEG", "jpeg_l2": "l2-JPEG", "jpeg_l1": "l1-JPEG", "gabor": "Gabor"}
 # Of a table of records; `cells` makes its rows.
 COLUMNS = ("metric", "attack", "value %", "n", "data", "seed")
 
@@ -27,9 +28,11 @@ def epsilon(value: Any) -> str:
 
 
 def number(record: Mapping[str, Any]) -> str:
-    """Writes the value of a record: accuracies in per cent, without the sign."""
-    value = record["value"]
-    return f"{100 * value:.2f}" if record["metric"].endswith("accuracy") else f"{value:.4g}"
+    """Writes the value of a record: shares of the images in per cent, without the sign; a radius with its norm."""
+    value, metric = record["value"], record["metric"]
+    if metric.endswith(("accuracy", "abstention")) or metric == "uar":
+        return f"{100 * value:.2f}"
+    return f"{value:.4g} {_norm(record.get('protocol', {}))}".rstrip() if metric.endswith("radius") else f"{value:.4g}"
 
 
 def data(record: Mapping[str, Any]) -> str:
@@ -49,14 +52,21 @@ def attack(protocol: Mapping[str, Any]) -> str:
     if "corruption" in protocol:
         corrupted = corruption(protocol)
         return corrupted if name == "none" else f"{name}, {corrupted}"
-    norm = NORMS.get(str(protocol.get("norm")), printable(protocol["norm"])) if protocol.get("norm") else ""
+    norm = _norm(protocol)
     radius = epsilon(protocol["epsilon"]) if protocol.get("epsilon") is not None else ""
-    parts = [" ".join(part for part in (name, norm, radius) if part)]
+    if "distortion" in protocol:
+        norm, radius = distortion(protocol), ""
+    version = printable(protocol["version"]) if protocol.get("version", "standard") != "standard" else ""
+    parts = [" ".join(part for part in (name, version, "" if name == "none" else norm, radius) if part)]
     for key, unit in (("steps", "step"), ("restarts", "restart")):
         count = protocol.get(key)
         said = count is None or (key == "steps" and name.endswith(f"-{count}"))
         parts += [] if said else [f"{printable(count)} {unit}{'' if count == 1 else 's'}"]
-    parts += [f"{key} {epsilon(protocol[key])}" for key in ("sigma", "radius") if key in protocol]
+    parts += [f"EOT {printable(protocol['eot'])}"] if protocol.get("eot") not in (None, 1) else []
+    parts += [f"sigma {epsilon(protocol['sigma'])}"] if "sigma" in protocol else []
+    draws = protocol.get("samples", protocol.get("n"))
+    parts += [f"{printable(draws)} draws"] if "sigma" in protocol and draws is not None else []
+    parts += [f"{norm} radius {epsilon(protocol['radius'])}".lstrip()] if "radius" in protocol else []
     parts += ["targeted"] if protocol.get("targeted") is True else []
     return ", ".join(parts)
 
@@ -70,6 +80,15 @@ def corruption(protocol: Mapping[str, Any]) -> str:
     return name if severity == "mean" else f"{name}, severity {printable(severity)}"
 
 
+def distortion(protocol: Mapping[str, Any]) -> str:
+    """Writes a distortion of an unforeseen attack and its strength: `snow, strength 3`, `mean of 9 distortions`."""
+    kind = str(protocol["distortion"])
+    mean = re.fullmatch(r"mean_(\d+)", kind)
+    name = f"mean of {mean[1]} distortions" if mean else DISTORTIONS.get(kind, printable(kind))
+    strength = protocol.get("strength", "mean")
+    return name if strength == "mean" else f"{name}, strength {printable(strength)}"
+
+
 def cells(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns a record as a row of a table, in the order of `COLUMNS`."""
     return (
@@ -80,6 +99,10 @@ def cells(record: Mapping[str, Any]) -> tuple[str, ...]:
         data(record),
         printable(record["protocol"].get("seed", "")),
     )
+
+
+def _norm(protocol: Mapping[str, Any]) -> str:
+    return NORMS.get(str(protocol["norm"]), printable(protocol["norm"])) if protocol.get("norm") else ""
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,6 +11,10 @@ from acl_tf.errors import AclTfError
 from acl_tf.files import locked, write_atomically
 
 RECORDS = "records.jsonl"
+# What two measurements of the same with the same seed differ in.
+TIMES = ("date", "seconds", "seconds_per_attack")
+# What AutoAttack's protocol says that no one asked for.
+FINDINGS = ("per_attack", "warnings")
 # Where a run may keep records, and what those records are of; the empty name is the run's own model.
 FOLDERS = (("", ""), ("model", ""), ("model_last", "model_last"))
 
@@ -93,7 +97,7 @@ def add_records(path: Path, records: Sequence[Record]) -> None:
     """
     with locked(path):
         present = read_file(path) if path.is_file() else []
-        merged = {_without(record, "value", "date", "seconds"): record for record in [*present, *records]}
+        merged = {_measurement(record): record for record in [*present, *records]}
         write_atomically(path, "".join(json.dumps(record) + "\n" for record in merged.values()))
 
 
@@ -171,11 +175,18 @@ def _named_in(record: Record) -> str:
 
 
 def _identity(entry: Entry) -> str:
-    return json.dumps([entry.name, _without(entry.record, "date", "seconds")])
+    return json.dumps([entry.name, without(entry.record, *TIMES)], sort_keys=True)
 
 
-def _without(record: Record, *keys: str) -> str:
-    return json.dumps({key: value for key, value in record.items() if key not in keys}, sort_keys=True)
+def _measurement(record: Record) -> str:
+    """Returns what a record is about: all but what was found, and when."""
+    about = without(record, "value", *TIMES)
+    return json.dumps({**about, "protocol": without(record.get("protocol", {}), *FINDINGS)}, sort_keys=True)
+
+
+def without(values: Record, *keys: str) -> Record:
+    """Returns a mapping without some of its keys."""
+    return {key: value for key, value in values.items() if key not in keys}
 
 
 def _text(path: Path) -> str:

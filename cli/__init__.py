@@ -18,6 +18,7 @@ COMMANDS = Registry(
         "semi-supervised": "acl_tf.cli.semi_supervised:semi_supervised",
         "launch": "acl_tf.cli.launch:launch",
         "evaluate": "acl_tf.cli.evaluate:evaluate",
+        "certify": "acl_tf.cli.certify:certify",
         "show": "acl_tf.cli.show:show",
         "report": "acl_tf.cli.report:report",
         "inspect": "acl_tf.cli.inspect:inspect",

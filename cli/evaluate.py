@@ -16,6 +16,8 @@ KEYS = {
     "surrogate": "surrogate",
     "attacks": "attacks",
     "corruptions": "corruptions",
+    "sigma": "sigma",
+    "samples": "samples",
     "dataset": "data.dataset",
     "data_dir": "data.data_dir",
     "split": "data.split",
@@ -32,7 +34,8 @@ KEYS = {
     "attacks",
     metavar="NAME[:KEY=VALUE,…]",
     multiple=True,
-    help="none, fgsm, pgd20, or pgd:norm=l2,epsilon=0.5,steps=50; several at once.  [default: none and pgd20]",
+    help="none, fgsm, pgd20, pgd:norm=l2,epsilon=0.5,steps=50, autoattack[:version=plus,norm=l2,epsilon=0.5], "
+    "unforeseen; several at once.  [default: none and pgd20]",
 )
 @click.option(
     "--corruptions",
@@ -42,6 +45,8 @@ KEYS = {
     help="CIFAR-10-C through TFDS, or the published .npy files of CIFAR-10-C or CIFAR-100-C in DIR.",
 )
 @click.option("--surrogate", metavar="MODEL", help="Craft the attacks on this one instead (black-box transfer).")
+@click.option("--sigma", type=float, help="Smooth MODEL by Gaussian noise of this standard deviation, in [0, 1].")
+@click.option("--samples", type=int, help="Draws of that noise that vote on an image.  [default: 100]")
 @click.option("--dataset", metavar="NAME|DIR|FILE.npz", help="[default: the one that MODEL was trained on]")
 @click.option("--data-dir", metavar="DIR", help="Where TFDS finds prepared data sets.")
 @click.option("--split", metavar="NAME", help="[default: test]")
@@ -57,12 +62,15 @@ def evaluate(
 ) -> None:
     """Measure a classifier.
 
-    MODEL is a run folder, a model folder, user/name[@revision] on the Hugging Face Hub, or a .keras file that maps
-    images in [0, 1] to logits. Its records are printed, and added to the model folder, unless that is in the Hub's
-    cache; acl-tf show prints them again, acl-tf report makes a page of them.
+    MODEL is a run folder, a model folder, user/name[@revision] on the Hugging Face Hub, or a .keras file or the folder
+    of a SavedModel that maps images in [0, 1] to logits. Its records are printed, and added to the model folder, unless
+    that is in the Hub's cache; acl-tf show prints them again, acl-tf report makes a page of them.
 
     TA is --attack none, RA is --attack pgd20: 20 steps of 2/255 on cross-entropy in the l∞ ball of 8/255, from one
     uniform random start. With several attacks, accuracy under the worst of them for each image is recorded too.
+
+    With --sigma it is the vote of noisy images that is measured, and attacks average the gradients of 20 draws of the
+    noise at every step (EOT); eot=1 of an attack shows what they miss without. acl-tf certify proves a radius.
     """
     from acl_tf.evaluate.config import EvaluateConfig
     from acl_tf.files import write_atomically

@@ -38,6 +38,19 @@ def test_epsilon(value, text):
         ({"attack": "none", "corruption": "glass_blur", "severity": "mean"}, "glass blur"),
         ({"attack": "none", "corruption": "mean_15", "severity": "mean"}, "mean of 15 corruptions"),
         ({"attack": "none", "sigma": 0.25, "radius": 0.5}, "none, sigma 0.25, radius 0.5"),
+        ({"attack": "none", "norm": "l2", "sigma": 0.25, "radius": 0.5}, "none, sigma 0.25, l2 radius 0.5"),
+        (
+            {**PGD, "eot": 20, "sigma": 0.12, "samples": 100},
+            "PGD-20 l∞ 8/255, 1 restart, EOT 20, sigma 0.12, 100 draws",
+        ),
+        ({**PGD, "eot": 1}, "PGD-20 l∞ 8/255, 1 restart"),
+        (
+            {"attack": "unforeseen", "distortion": "jpeg_linf", "strength": 3, "epsilon": 0.125, "steps": 30, "eot": 1},
+            "unforeseen l∞-JPEG, strength 3, 30 steps",
+        ),
+        ({"attack": "unforeseen", "distortion": "snow", "strength": "mean", "steps": 1}, "unforeseen snow, 1 step"),
+        ({"attack": "unforeseen", "distortion": "mean_10", "strength": "mean"}, "unforeseen mean of 10 distortions"),
+        ({"attack": "unforeseen", "distortion": "\n", "strength": "\t"}, "unforeseen \\n, strength \\t"),
         ({"attack": "a\x1b[31m", "norm": "\n"}, "a\\x1b[31m \\n"),
     ],
 )
@@ -47,7 +60,11 @@ def test_attack(protocol, text):
 
 def test_number():
     assert record_text.number({"metric": "robust_accuracy", "value": 0.45678}) == "45.68"
+    assert record_text.number({"metric": "uar", "value": 0.45678}) == "45.68"
     assert record_text.number({"metric": "radius", "value": 0.45678}) == "0.4568"
+    about = {"metric": "average_certified_radius", "value": 0.45678, "protocol": {"norm": "l2"}}
+    assert record_text.number(about) == "0.4568 l2"
+    assert record_text.number({"metric": "abstention", "value": 0.45678}) == "45.68"
 
 
 def test_printable():

@@ -9,5 +9,7 @@ EVALUATORS = Registry(
         "fgsm": "acl_tf.evaluate.robust:run",
         "pgd20": "acl_tf.evaluate.robust:run",
         "pgd": "acl_tf.evaluate.robust:run",
+        "autoattack": "acl_tf.evaluate.autoattack:run",
+        "unforeseen": "acl_tf.evaluate.unforeseen:run",
     },
 )

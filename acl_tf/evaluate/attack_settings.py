@@ -1,6 +1,6 @@
 """The attacks that an evaluation can run, as `--attack NAME[:parameter=value,…]` names them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -10,17 +10,36 @@ from acl_tf.errors import UsageError
 from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.registry import Registry, nearest
 
+EOT_OF_STOCHASTIC = 20  # as AutoAttack's version for randomised defences
+
+
+class Circumstances(NamedTuple):
+    """What an attack has to work with.
+
+    Attributes:
+        classes: That the model tells apart.
+        image_size: Height and width of the images that it takes; None: any.
+        transfer: Whether the attack is crafted on another model.
+        replicas: That share each batch.
+        stochastic: Whether the model draws noise.
+    """
+
+    classes: int
+    image_size: int | None = None
+    transfer: bool = False
+    replicas: int = 1
+    stochastic: bool = False
+
 
 class EvaluatedAttack(Section):
     """What `--attack NAME` can set; a subclass an evaluator."""
 
-    def check(self, name: str, classes: int, transfer: bool) -> None:
+    def check(self, name: str, about: Circumstances) -> None:
         """Says what cannot work before anything takes long.
 
         Args:
             name: Of the attack.
-            classes: That the model tells apart.
-            transfer: Whether it is crafted on another model.
+            about: Under which it is to run.
 
         Raises:
             UsageError: If the attack is not for such a model.
@@ -40,7 +59,7 @@ class AttackSettings(EvaluatedAttack):
         momentum: Of the gradient.
         loss: `cross_entropy`, `margin` or `dlr`.
         targeted: Whether each image is driven to the class that the model finds second most likely.
-        eot: How many gradients of a stochastic model are averaged at every step.
+        eot: How many gradients of a stochastic model are averaged at every step; none: 20 of a smoothed one, else 1.
     """
 
     norm: Annotated[str, known(PGD_NORMS)] = "linf"
@@ -52,20 +71,27 @@ class AttackSettings(EvaluatedAttack):
     momentum: Annotated[Number, Field(ge=0)] = 0.0
     loss: Annotated[str, known(CLASSIFICATION_LOSSES)] = "cross_entropy"
     targeted: bool = False
-    eot: Count = 1
+    eot: Count | None = None
 
-    def protocol(self, name: str, seed: int) -> dict[str, Any]:
-        """Returns what a record says of the attack."""
-        return {"attack": name, **self.model_dump(), "step_size": self.resolved_step_size, "seed": seed}
+    def protocol(self, name: str, seed: int, stochastic: bool = False) -> dict[str, Any]:
+        """Returns what a record says of the attack; `stochastic`: whether it sees a model that draws noise."""
+        resolved = {"step_size": self.resolved_step_size, "eot": self.resolved_eot(stochastic)}
+        return {"attack": name, **self.model_dump(), **resolved, "seed": seed}
 
-    def check(self, name: str, classes: int, transfer: bool) -> None:
-        if self.loss == "dlr" and classes < 3:
-            raise UsageError(f"The loss dlr needs at least 3 classes. Received: --attack {name}, {classes} classes")
+    def check(self, name: str, about: Circumstances) -> None:
+        if self.loss == "dlr" and about.classes < 3:
+            raise UsageError(
+                f"The loss dlr needs at least 3 classes. Received: --attack {name}, {about.classes} classes"
+            )
 
     @property
     def resolved_step_size(self) -> float:
         """`step_size`, or its default."""
         return self.epsilon / 4 if self.step_size is None else self.step_size
+
+    def resolved_eot(self, stochastic: bool) -> int:
+        """Returns `eot`, or its default for a model that draws noise, or does not."""
+        return self.eot or (EOT_OF_STOCHASTIC if stochastic else 1)
 
 
 class PGD20Settings(AttackSettings):
@@ -102,6 +128,8 @@ ATTACKS = Registry(
         "fgsm": "acl_tf.evaluate.attack_settings:FGSMSettings",
         "pgd20": "acl_tf.evaluate.attack_settings:PGD20Settings",
         "pgd": "acl_tf.evaluate.attack_settings:AttackSettings",
+        "autoattack": "acl_tf.evaluate.autoattack_settings:AutoAttackSettings",
+        "unforeseen": "acl_tf.evaluate.unforeseen_settings:UnforeseenSettings",
     },
 )
 CLEAN = "none"

@@ -24,6 +24,10 @@ Classifier = Callable[[tf.Tensor], tf.Tensor]
 PredictBatch = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
+# Of a protocol: what the progress of a measurement is called.
+TITLE = ("attack", "corruption", "severity", "distortion", "strength")
+
+
 class Target(NamedTuple):
     """What is evaluated.
 
@@ -53,7 +57,7 @@ class Measured(NamedTuple):
     withstood: np.ndarray | None = None
 
 
-def no_progress(title: str, done: int, total: int) -> None:
+def no_progress(title: str, done: int, total: int, note: str = "") -> None:
     """Shows nothing."""
 
 
@@ -69,7 +73,7 @@ class Evaluation:
         protocol: What every number depends on beside the attack.
         unfinished: Keeps what is done of a measurement; None: nothing does.
         interruption: Whether the user wants an end.
-        progress: Called with a title, and with how many images of how many are done.
+        progress: Called with a title, with how many images of how many are done, and perhaps with what is found so far.
         workers: That do this together; the chief alone keeps what is unfinished.
     """
 
@@ -80,7 +84,7 @@ class Evaluation:
     protocol: Mapping[str, Any] = field(default_factory=dict)
     unfinished: Unfinished | None = None
     interruption: Interruption | None = None
-    progress: Callable[[str, int, int], None] = no_progress
+    progress: Callable[..., None] = no_progress
     workers: Workers = field(default_factory=Workers)
 
     def measure(self, metric: str, predict: PredictBatch, protocol: Mapping[str, Any]) -> tuple[Record, np.ndarray]:
@@ -98,26 +102,57 @@ class Evaluation:
             DataError: If there are no labels.
             Interrupted: If a signal asked for an end; what is done is kept in `unfinished`.
         """
-        protocol = {**protocol, **self.protocol}
         images, labels = self.image_set.images, labels_of(self.image_set)
-        about = [metric, protocol, self.model_sha256, *fingerprint_with_labels(self.image_set)]
-        kept = self.unfinished.result(about) if self.unfinished else PartialResult()
-        (kept.correct,) = self.workers.from_chief(lambda: [kept.correct])
-        title = " ".join(str(protocol[key]) for key in ("attack", "corruption", "severity") if key in protocol)
+        kept = self.kept(metric, protocol, {"correct": np.zeros(0, bool)})
+        (correct,) = self.workers.from_chief(lambda: [kept.arrays["correct"]])
+        shown = {**protocol, **self.protocol}
+        title = " ".join(str(shown[key]) for key in TITLE if key in shown)
         size, begin = self._rounded(min(self.batch_size, len(images))), time.perf_counter()
-        while (done := len(kept.correct)) < len(images):
+        while (done := len(correct)) < len(images):
             self.progress(title, done, len(images))
             # The last batch is filled up with its last image, so that no predictor is traced twice.
             rows = np.minimum(np.arange(done, done + size), len(images) - 1)
-            logits = predict(rows, images[rows].astype(np.float32) / np.float32(255.0), labels[rows])
-            correct = logits.argmax(-1) == labels[rows]
-            kept.correct = np.concatenate([kept.correct, correct[: len(images) - done]])
+            logits = predict(rows, self.pixels(rows), labels[rows])
+            right = (logits.argmax(-1) == labels[rows]) & ~np.isnan(logits).any(-1)  # NaN is nobody's class
+            correct = np.concatenate([correct, right[: len(images) - done]])
+            kept.arrays["correct"] = correct
             kept.seconds, begin = kept.seconds + time.perf_counter() - begin, time.perf_counter()
             kept.save()
-            self._stop_if_asked(title, len(kept.correct))
+            self.stop_if_asked(title, len(correct))
         self.progress(title, len(images), len(images))
-        value = float(kept.correct.mean())
-        return record(metric, value, self.image_set, protocol, self.model_sha256, kept.seconds), kept.correct
+        return self.record(metric, correct, protocol, kept.seconds), correct
+
+    def kept(self, metric: str, protocol: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> PartialResult:
+        """Returns what is done of a measurement.
+
+        Args:
+            metric: Name of the record's metric.
+            protocol: Of this measurement.
+            arrays: Of a measurement of which nothing is done.
+
+        Raises:
+            DataError: If there are no labels.
+        """
+        if not self.unfinished:
+            return PartialResult(arrays)
+        about = [metric, {**protocol, **self.protocol}, self.model_sha256, *fingerprint_with_labels(self.image_set)]
+        return self.unfinished.result(about, arrays)
+
+    def pixels(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Returns some images as float32 in [0, 1]."""
+        return self.image_set.images[rows].astype(np.float32) / np.float32(255.0)
+
+    def record(self, metric: str, correct: np.ndarray, protocol: Mapping[str, Any], seconds: float) -> Record:
+        """Returns the record of a measurement of all images.
+
+        Args:
+            metric: Its name.
+            correct: Which images are classified correctly, boolean of shape `(n,)`.
+            protocol: Of this measurement.
+            seconds: How long it took.
+        """
+        protocol = {**protocol, **self.protocol}
+        return record(metric, float(correct.mean()), self.image_set, protocol, self.model_sha256, seconds)
 
     def _rounded(self, size: int) -> int:
         """Returns the next batch size that every replica gets an equal share of."""
@@ -127,11 +162,11 @@ class Evaluation:
         """Returns the same evaluation with more to say in its records."""
         return replace(self, protocol={**self.protocol, **protocol})
 
-    def _stop_if_asked(self, title: str, done: int) -> None:
+    def stop_if_asked(self, title: str, done: int, total: int | None = None) -> None:
+        """Raises `Interrupted` if a signal asked for an end, after `done` images of `total`, or of all."""
         signal = self.workers.highest(self.interruption.signal or 0) if self.interruption else 0
         if signal:
+            where = f"after {done} of {total or len(self.image_set)} images of {title}"
             raise Interrupted(
-                f"Interrupted by {Signals(signal).name} after {done} of {len(self.image_set)} images of {title}. "
-                "Go on by the same command with --resume.",
-                signal,
+                f"Interrupted by {Signals(signal).name} {where}. Go on by the same command with --resume.", signal
             )

@@ -4,12 +4,13 @@ import numpy as np
 
 from acl_tf.evaluate.base import Classifier, Evaluation
 from acl_tf.evaluate.predictor import Predictor
+from acl_tf.evaluate.stochastic import decided
 from acl_tf.records import Record
 from acl_tf.training.workers import Workers
 
 
 def measure(evaluation: Evaluation, model: Classifier) -> tuple[Record, np.ndarray]:
-    """Measures the clean accuracy.
+    """Measures the clean accuracy; of a smoothed classifier, that of its vote.
 
     Args:
         evaluation: Images, seed, batch size.
@@ -31,4 +32,4 @@ def predictor(model: Classifier, workers: Workers | None = None) -> Predictor:
         model: From images in [0, 1] to logits.
         workers: That predict together; None: this process.
     """
-    return Predictor(lambda indices, images, labels: model(images), workers)
+    return Predictor(lambda indices, images, labels: decided(model, images, indices), workers)

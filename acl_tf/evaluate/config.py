@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from acl_tf.config import CommandConfig, Count, DataConfig
+from acl_tf.config import CommandConfig, Count, DataConfig, Positive
 from acl_tf.evaluate.attack_settings import parse_attack
 
 
@@ -18,10 +18,12 @@ class EvaluateConfig(CommandConfig):
     """An evaluation.
 
     Attributes:
-        model: A run folder, a model folder or a `.keras` file.
+        model: A run folder, a model folder, a `.keras` file or the folder of a SavedModel.
         surrogate: Another one, on which the attacks are crafted.
         attacks: As `--attack` names them; none, with no corruptions either: `none` and `pgd20`.
         corruptions: `tfds` for CIFAR-10-C through TFDS, or the folder of the published `.npy` files.
+        sigma: Standard deviation of the Gaussian noise that the model is smoothed by; none: it is taken as it is.
+        samples: Draws of that noise that vote on an image; none: 100.
         data: Which images; the model's own data set where nothing is said.
         batch_size: It does not change the results.
         seed: Of all attacks.
@@ -33,9 +35,22 @@ class EvaluateConfig(CommandConfig):
     surrogate: str | None = None
     attacks: tuple[str, ...] = ()
     corruptions: str | None = None
+    sigma: Positive | None = None
+    samples: Count | None = None
     data: EvaluationDataConfig = EvaluationDataConfig()
     batch_size: Count = 256
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _only_noise_has_samples(self) -> "EvaluateConfig":
+        if self.samples is not None and self.sigma is None:
+            raise ValueError(f"samples are draws of noise, which needs sigma too. Received: samples={self.samples}")
+        return self
+
+    @property
+    def resolved_samples(self) -> int:
+        """`samples`, or its default."""
+        return self.samples or 100
 
     def parsed_attacks(self) -> list[tuple[str, Any | None]]:
         """Returns names and settings of the attacks, each once.

@@ -2,16 +2,15 @@
 
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import ModelFolderError, UsageError
 from acl_tf.evaluate.base import Classifier
+from acl_tf.evaluate.served import is_saved_model, load_served
 from acl_tf.export.batch_norm_folding import fold_batch_norm
 from acl_tf.files import sha256
 from acl_tf.locate import find_model_folder
@@ -27,34 +26,24 @@ class LoadedClassifier:
 
     Attributes:
         name: As the user calls it.
-        model: From images in [0, 1] to logits.
-        folded: The same with batch normalisation folded into the convolutions: what attacks differentiate, faster.
+        logits: From images in [0, 1] to logits, in inference mode.
+        attacked: What attacks look at: the same function, of a Keras model with batch normalisation folded into the
+            convolutions, which is faster.
+        image_size: Height and width of the images that it takes; None: any.
         classes: Names of the classes; numbers where they are not known.
-        sha256: Of `model.keras`.
-        folder: The model folder; None for a lone `.keras` file.
+        sha256: Of `model.keras`, or of the files of a SavedModel.
+        folder: The model folder; None for a lone `.keras` file or SavedModel.
+        trained_sigma: Standard deviation of the Gaussian noise that it was trained on; None: on none, or not known.
     """
 
     name: str
-    model: keras.Model
-    folded: keras.Model
+    logits: Classifier
+    attacked: Classifier
+    image_size: int | None
     classes: tuple[str, ...]
     sha256: str
     folder: Path | None
-
-    @property
-    def logits(self) -> Classifier:
-        """The model in inference mode."""
-        return functools.partial(self.model, training=False)
-
-    @property
-    def attacked(self) -> Classifier:
-        """What attacks look at: the same function."""
-        return functools.partial(self.folded, training=False)
-
-    @property
-    def image_size(self) -> int | None:
-        """Height and width of the images that it takes; None: any."""
-        return self.model.input_shape[1]
+    trained_sigma: float | None = None
 
     def described(self) -> str:
         """Returns what it takes and knows, in words."""
@@ -80,14 +69,35 @@ class LoadedClassifier:
                 *reversed(differing[0]),
             )
 
+    def check_noise(self, sigma: float) -> None:
+        """Warns where the model was trained on other noise than it is to be smoothed by."""
+        if self.trained_sigma is not None and self.trained_sigma != sigma:
+            logger.warning(
+                "%s was trained on noise of sigma %g; it is smoothed by sigma %g.", self.name, self.trained_sigma, sigma
+            )
+
 
 def load_classifier(name: str) -> LoadedClassifier:
-    """Loads a classifier from a run folder, a model folder, a `.keras` file or the Hub.
+    """Loads a classifier from a run folder, a model folder, a `.keras` file, a SavedModel or the Hub.
 
     Raises:
         ModelFolderError: If it is missing, damaged, or no classifier of images.
+        UnsafeModelError: If it would do more than compute.
         HubError: If it is on the Hub, and that cannot be reached, or refuses.
     """
+    path = Path(name).expanduser()
+    if is_saved_model(path):
+        served = load_served(path)
+        check_shapes(name, served.input_shape, served.output_shape)
+        return LoadedClassifier(
+            name,
+            served.logits,
+            served.logits,
+            served.input_shape[1],
+            _numbers(served.output_shape),
+            served.sha256,
+            None,
+        )
     folder = None if Path(name).suffix == ".keras" else find_model_folder(name)
     model = load_model(folder or name)
     config: dict[str, Any] = model.config if folder else {}
@@ -96,7 +106,27 @@ def load_classifier(name: str) -> LoadedClassifier:
             f"A classifier is needed here, and this is an encoder; make one of it by acl-tf finetune {name}. "
             f"Received: {name!r}"
         )
-    taken, returned = model.input_shape, model.output_shape
+    check_shapes(name, model.input_shape, model.output_shape)
+    return LoadedClassifier(
+        name,
+        functools.partial(model, training=False),
+        functools.partial(fold_batch_norm(model), training=False),
+        model.input_shape[1],
+        tuple(config.get("classes") or _numbers(model.output_shape)),
+        sha256(folder / MODEL if folder else Path(name)),
+        folder,
+        _trained_sigma(config.get("recipe")),
+    )
+
+
+def check_shapes(name: str, taken: Any, returned: Any) -> None:
+    """Checks that a model takes square images and returns a logit a class.
+
+    Raises:
+        ModelFolderError: If it does not.
+    """
+    if _is_shape(taken, 4) and taken[0] is not None:
+        raise ModelFolderError(f"A classifier takes batches of any size. Received: {name!r}, from {taken}")
     if not (_is_shape(taken, 4) and taken[1] == taken[2] and taken[3] == 3 and _is_shape(returned, 2)):
         raise ModelFolderError(
             f"A classifier takes square images (batch, size, size, 3) and returns logits (batch, classes). "
@@ -106,9 +136,17 @@ def load_classifier(name: str) -> LoadedClassifier:
         raise ModelFolderError(
             f"A classifier returns a logit for each of two classes or more. Received: {name!r}, returning {returned}"
         )
-    classes = tuple(config.get("classes") or map(str, range(returned[1])))
-    file = folder / MODEL if folder else Path(name)
-    return LoadedClassifier(name, model, fold_batch_norm(model), classes, sha256(file), folder)
+
+
+def _numbers(returned: tuple[int | None, ...]) -> tuple[str, ...]:
+    """Returns the numbers of the classes of logits of a shape."""
+    return tuple(map(str, range(returned[1] or 0)))
+
+
+def _trained_sigma(recipe: Any) -> float | None:
+    method = recipe.get("method") if isinstance(recipe, Mapping) else None
+    sigma = method.get("sigma") if isinstance(method, Mapping) else None
+    return float(sigma) if isinstance(sigma, int | float) else None
 
 
 def _is_shape(shape: Any, axes: int) -> bool:

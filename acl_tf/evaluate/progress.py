@@ -44,12 +44,12 @@ class EvaluationProgress:
     ) -> None:
         self.bar.stop()
 
-    def __call__(self, title: str, done: int, total: int) -> None:
-        """Shows that `done` of `total` images of a measurement are done."""
+    def __call__(self, title: str, done: int, total: int, note: str = "") -> None:
+        """Shows that `done` of `total` images of a measurement are done, and what is found so far."""
         if title not in self.tasks:
             self.tasks[title] = self.bar.add_task(title, total=total)
-        self.bar.update(self.tasks[title], completed=done)
+        self.bar.update(self.tasks[title], completed=done, description=f"{title}  {note}".rstrip())
         now = time.monotonic()
         if not self.console.is_terminal and (done == total or now - self.said > SECONDS_BETWEEN_LINES):
             self.said = now
-            self.console.print(f"{title}  {done}/{total} images", soft_wrap=True)
+            self.console.print(f"{title}  {done}/{total} images  {note}".rstrip(), soft_wrap=True)

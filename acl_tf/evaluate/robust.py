@@ -12,6 +12,7 @@ from acl_tf.attacks.restarts import worst_of
 from acl_tf.evaluate.attack_settings import AttackSettings
 from acl_tf.evaluate.base import Classifier, Evaluation, Measured, Target
 from acl_tf.evaluate.predictor import Predictor
+from acl_tf.evaluate.stochastic import decided, draws_noise, seen_by_attacks
 from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.losses.margin import margin
 from acl_tf.losses.targeted import targeted
@@ -46,7 +47,8 @@ def measure(
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
     """
     predict = predictor(model, settings, evaluation.seed, crafted_on, evaluation.workers)
-    return evaluation.measure("robust_accuracy", predict, settings.protocol(name, evaluation.seed))
+    protocol = settings.protocol(name, evaluation.seed, draws_noise(crafted_on or model))
+    return evaluation.measure("robust_accuracy", predict, protocol)
 
 
 def predictor(
@@ -65,27 +67,35 @@ def predictor(
         crafted_on: The model that the attack sees; None: `model`.
         workers: That attack together; None: this process.
     """
-    attack = build_attack(settings)
-    seen = crafted_on or model
+    crafted_on = crafted_on or model
+    stochastic = draws_noise(crafted_on)
+    attack = build_attack(settings, stochastic)
 
     def predict(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        seen = seen_by_attacks(crafted_on, indices)
+
+        def decision(attacked: tf.Tensor) -> tf.Tensor:
+            return decided(model, attacked, indices)
+
         first_seed = step_seed(seed, 0)
         # An image counts as robust only if it withstands every start: the one of the largest margin is kept.
         starts = [
             _starts(attack, settings, images, indices, _restart_seed(first_seed, r)) for r in range(settings.restarts)
         ]
-        found = worst_of(attack, images, _loss(seen, settings, images, labels), starts, _margin(seen, labels))
-        return model(found.images)
+        # Of a smoothed model it is the vote that counts, not one draw of its noise.
+        score = _margin(decision if stochastic else seen, labels)
+        return decision(worst_of(attack, images, _loss(seen, settings, images, labels), starts, score).images)
 
     return Predictor(predict, workers)
 
 
-def build_attack(settings: AttackSettings) -> GradientAttack:
-    """Returns the attack that the settings describe."""
+def build_attack(settings: AttackSettings, stochastic: bool = False) -> GradientAttack:
+    """Returns the attack that the settings describe, on a model that draws noise or does not."""
     attack = PGD_NORMS[settings.norm](
         settings.epsilon, settings.resolved_step_size, settings.steps, momentum=settings.momentum
     )
-    return EOT(attack, settings.eot) if settings.eot > 1 else attack
+    draws = settings.resolved_eot(stochastic)
+    return EOT(attack, draws) if draws > 1 else attack
 
 
 def _restart_seed(seed: tf.Tensor, restart: int) -> tf.Tensor:

@@ -20,13 +20,16 @@ from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import fingerprint_with_labels, labels_of
 from acl_tf.errors import DataError, UsageError
 from acl_tf.evaluate import EVALUATORS, clean, corruptions
+from acl_tf.evaluate.attack_settings import Circumstances
 from acl_tf.evaluate.base import Evaluation, Target, no_progress
+from acl_tf.evaluate.certify_config import CertifyConfig
 from acl_tf.evaluate.config import EvaluateConfig
 from acl_tf.evaluate.models import LoadedClassifier, load_classifier
 from acl_tf.evaluate.progress import EvaluationProgress
 from acl_tf.evaluate.unfinished import Unfinished
 from acl_tf.evaluate.worst_case import worst_case
 from acl_tf.model_folder import add_to_model_folder
+from acl_tf.models.smoothed import SmoothedClassifier
 from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.safety.paths import is_cache_snapshot
 from acl_tf.training.interruption import Interruption
@@ -59,13 +62,14 @@ def evaluate(
     tf.config.experimental.enable_tensor_float_32_execution(False)  # what is reported is full precision
     with workers.agreement(config) as same:
         model, surrogate = load_classifiers(config)
-        check_settings(config, model, surrogate, output)
+        check_settings(config, model, surrogate, output, workers.replicas)
         first = CORRUPTIONS[0], SEVERITIES[0]  # what stands in where no other images are needed
         images = load_images(config, model) if config.parsed_attacks() else load_corrupted(config, model, *first)
         same["images"] = [model.sha256, surrogate and surrogate.sha256, *fingerprint_with_labels(images)]
-    if workers.replicas > 1:
-        with workers.watched(), workers.strategy.scope():  # again: a copy for each replica
+    with workers.watched(), workers.strategy.scope():
+        if workers.replicas > 1:  # again: a copy for each replica
             model, surrogate = load_classifiers(config)
+        target = build_target(config, model, surrogate)
     unfinished = Unfinished(output, resume) if workers.is_chief else None
     records = []
     with Interruption() as interruption, contextlib.ExitStack() as stack:
@@ -81,7 +85,7 @@ def evaluate(
             workers=workers,
         )
         try:
-            for record in measurements(config, evaluation, model, surrogate):
+            for record in measurements(config, evaluation, target, model, surrogate):
                 if workers.is_chief:
                     add_records(output / RECORDS, [record])
                 records.append(record)
@@ -100,52 +104,86 @@ def load_classifiers(config: EvaluateConfig) -> tuple[LoadedClassifier, LoadedCl
 
 
 def check_settings(
-    config: EvaluateConfig, model: LoadedClassifier, surrogate: LoadedClassifier | None, output: Path
+    config: EvaluateConfig, model: LoadedClassifier, surrogate: LoadedClassifier | None, output: Path, replicas: int = 1
 ) -> None:
     """Says what cannot work before anything takes long.
 
     Raises:
-        UsageError: If model, surrogate, attacks, folder of corrupted images and output folder do not go together.
+        UsageError: If model, surrogate, attacks, replicas, corrupted images and output folder do not go together.
         DataError: If corrupted images are missing, or of another size than the model takes.
     """
-    if output.is_file():
-        raise UsageError(f"The output folder is a file; choose another --output. Received: {output}")
-    if model.folder and output.is_relative_to(model.folder.resolve()):
-        raise UsageError(
-            f"A model folder holds nothing but the model; choose another --output. Received: {output} in {model.folder}"
-        )
+    check_output(output, model)
+    if config.sigma:
+        model.check_noise(config.sigma)
     if surrogate and (surrogate.image_size, len(surrogate.classes)) != (model.image_size, len(model.classes)):
         raise UsageError(
             f"The surrogate must take the images of the model and know its classes: {model.described()}. "
             f"Received: {surrogate.name!r}, {surrogate.described()}"
         )
+    stochastic = config.sigma is not None
+    about = Circumstances(len(model.classes), model.image_size, surrogate is not None, replicas, stochastic)
     for name, settings in config.parsed_attacks():
         if settings:
-            settings.check(name, len(model.classes), surrogate is not None)
+            settings.check(name, about)
     if config.corruptions:
         if config.corruptions != TFDS:
             check_corrupted_folder(Path(config.corruptions).expanduser())
         load_corrupted(config, model, CORRUPTIONS[0], SEVERITIES[0])
 
 
+def check_output(output: Path, model: LoadedClassifier) -> None:
+    """Checks that records can be kept in a folder; raises `UsageError` where it is a file, or in the model's."""
+    if output.is_file():
+        raise UsageError(f"The output folder is a file; choose another --output. Received: {output}")
+    if model.folder and output.is_relative_to(model.folder.resolve()):
+        raise UsageError(
+            f"A model folder holds nothing but the model; choose another --output. Received: {output} in {model.folder}"
+        )
+
+
+def build_target(config: EvaluateConfig, model: LoadedClassifier, surrogate: LoadedClassifier | None) -> Target:
+    """Returns what is evaluated, smoothed where the configuration says so.
+
+    Attacks on a smoothed model see one draw of the noise at a time, and average over as many as `eot` says; a
+    surrogate is seen as it is.
+
+    Args:
+        config: What to measure.
+        model: That is evaluated.
+        surrogate: On which attacks are crafted; None: on `model`.
+    """
+    if config.sigma is None:
+        return Target(model.logits, (surrogate or model).attacked, len(model.classes))
+    smoothed = SmoothedClassifier(model.logits, config.sigma, config.resolved_samples, config.seed)
+    if surrogate:
+        return Target(smoothed, surrogate.attacked, len(model.classes), stochastic=True)
+    seen = SmoothedClassifier(model.attacked, config.sigma, 1, config.seed)
+    return Target(smoothed, seen, len(model.classes), stochastic=True)
+
+
 def measurements(
-    config: EvaluateConfig, evaluation: Evaluation, model: LoadedClassifier, surrogate: LoadedClassifier | None
+    config: EvaluateConfig,
+    evaluation: Evaluation,
+    target: Target,
+    model: LoadedClassifier,
+    surrogate: LoadedClassifier | None,
 ) -> Iterator[Record]:
     """Yields the records that a configuration asks for, as they are measured.
 
     Args:
         config: What to measure.
         evaluation: Images, seed, batch size.
-        model: That is evaluated.
+        target: What is evaluated.
+        model: Of which it was made.
         surrogate: On which attacks are crafted; None: on `model`.
     """
-    crafted_on = surrogate or model
-    target = Target(model.logits, crafted_on.attacked, len(model.classes))
-    attacks = evaluation.about({"surrogate_sha256": surrogate.sha256} if surrogate else {})
+    noise = {"sigma": config.sigma, "samples": config.resolved_samples} if config.sigma else {}
+    plain = evaluation.about({**noise, "seed": config.seed} if noise else {})
+    attacks = evaluation.about({**noise, **({"surrogate_sha256": surrogate.sha256} if surrogate else {})})
     attacked = []
     for name, settings in config.parsed_attacks():
         if settings is None:
-            yield clean.measure(evaluation, model.logits)[0]
+            yield clean.measure(plain, target.model)[0]
             continue
         for measured in EVALUATORS[name](attacks, target, name, settings):
             yield measured.record
@@ -155,10 +193,10 @@ def measurements(
         yield worst_case(withstood)
     if config.corruptions:
         load = functools.partial(load_corrupted, config, model)
-        yield from corruptions.run(evaluation, model.logits, load)
+        yield from corruptions.run(plain, target.model, load)
 
 
-def load_images(config: EvaluateConfig, model: LoadedClassifier) -> ImageSet:
+def load_images(config: EvaluateConfig | CertifyConfig, model: LoadedClassifier) -> ImageSet:
     """Loads the images to evaluate on, at the size that the model takes.
 
     Raises:

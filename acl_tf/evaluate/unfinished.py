@@ -6,7 +6,7 @@ import logging
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,17 @@ UNREADABLE += (RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 
 @dataclass
 class PartialResult:
-    """Which of the first images are classified correctly, and the file that remembers it.
+    """Arrays that say what is done of a measurement, and the file that remembers them.
 
     Attributes:
+        arrays: As they are at the beginning; what is read has the same names and types and, but for an empty one, which
+            grows, the same shapes.
         file: None where nothing is kept.
-        correct: Boolean, of shape `(done,)`.
         seconds: How long it took.
     """
 
+    arrays: dict[str, np.ndarray]
     file: Path | None = None
-    correct: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     seconds: float = 0.0
 
     def read(self) -> None:
@@ -39,11 +40,14 @@ class PartialResult:
         if self.file is None:
             return
         try:
-            with np.load(self.file, allow_pickle=False) as arrays:
-                correct, seconds = arrays["correct"], float(arrays["seconds"])
-            if correct.dtype != bool or correct.ndim != 1:
-                raise ValueError(f"{correct.dtype} of shape {correct.shape}")
-            self.correct, self.seconds = correct, seconds
+            with np.load(self.file, allow_pickle=False) as stored:
+                arrays, seconds = {name: stored[name] for name in self.arrays}, float(stored["seconds"])
+            for name, array in arrays.items():
+                begun = self.arrays[name]
+                fits = array.shape == begun.shape or (begun.size == 0 and array.ndim == begun.ndim)
+                if array.dtype != begun.dtype or not fits:
+                    raise ValueError(f"{array.dtype} of shape {array.shape}")
+            self.arrays, self.seconds = arrays, seconds
         except FileNotFoundError:
             return
         except UNREADABLE as error:
@@ -53,7 +57,7 @@ class PartialResult:
         """Writes the file."""
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            write_npz_atomically(self.file, correct=self.correct, seconds=self.seconds)
+            write_npz_atomically(self.file, **self.arrays, seconds=self.seconds)
 
 
 class Unfinished:
@@ -69,11 +73,16 @@ class Unfinished:
         self.resume = resume
         self.files: list[Path] = []
 
-    def result(self, measurement: Any) -> PartialResult:
-        """Returns what is done of a measurement; `measurement` is JSON that tells it from every other one."""
+    def result(self, measurement: Any, arrays: dict[str, np.ndarray]) -> PartialResult:
+        """Returns what is done of a measurement.
+
+        Args:
+            measurement: JSON that tells it from every other one.
+            arrays: Of a measurement of which nothing is done.
+        """
         key = hashlib.sha256(json.dumps(measurement, sort_keys=True).encode()).hexdigest()[:24]
         self.files.append(self.folder / f"unfinished-{key}.npz")
-        kept = PartialResult(self.files[-1])
+        kept = PartialResult(arrays, self.files[-1])
         if self.resume:
             kept.read()
         return kept

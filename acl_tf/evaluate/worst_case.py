@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from acl_tf.evaluate.base import Measured
-from acl_tf.records import Record
+from acl_tf.records import FINDINGS, TIMES, Record, without
 
 
 def worst_case(measured: Sequence[Measured | tuple[Record, np.ndarray]]) -> Record:
@@ -24,8 +24,11 @@ def worst_case(measured: Sequence[Measured | tuple[Record, np.ndarray]]) -> Reco
     first = records[0]
     protocol = {
         "attack": "worst_case",
-        "attacks": [record["protocol"] for record in records],
+        "attacks": [without(record["protocol"], *FINDINGS) for record in records],
         "seed": first["protocol"]["seed"],
+        **{key: first["protocol"][key] for key in ("sigma", "samples") if key in first["protocol"]},
     }
     seconds = round(sum(record["seconds"] for record in records), 3)
-    return {**first, "value": float(np.mean(np.all(withstood, axis=0))), "protocol": protocol, "seconds": seconds}
+    value = float(np.mean(np.all(withstood, axis=0)))
+    rest = without(first, *TIMES)
+    return {**rest, "value": value, "protocol": protocol, "date": first["date"], "seconds": seconds}

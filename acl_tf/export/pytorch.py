@@ -109,6 +109,22 @@ def import_state(state: State, image_size: int = 32) -> ImportedCheckpoint:
     return ImportedCheckpoint(encoder, head, classifier)
 
 
+def export_state(encoder: Encoder, classifier: keras.layers.Dense | None = None) -> dict[str, np.ndarray]:
+    """Returns the weights as the authors' code has them: what `import_state` reads.
+
+    Args:
+        encoder: With its paired or single batch normalisation.
+        classifier: A dense layer on its features, if there is one.
+
+    Returns:
+        `name → array` in PyTorch's layout, with `normalize.mean` and `normalize.std`.
+    """
+    targets = _expected(encoder, None, classifier)
+    state = {name: np.transpose(target.variable.numpy(), np.argsort(target.axes)) for name, target in targets.items()}
+    statistics = {"normalize.mean": encoder.mean, "normalize.std": encoder.std}
+    return {**state, **{name: np.array(values, np.float32) for name, values in statistics.items()}}
+
+
 def _weights(state: Mapping[Any, Any]) -> dict[Any, Any]:
     """Returns the entries of a checkpoint that are weights of the network."""
     aside = ("epoch", "optim", "optimizer", "scheduler", "best_acc", "args")

@@ -125,7 +125,7 @@ def test_resumed_the_seconds_add_up(tmp_path):
     unfinished = Unfinished(tmp_path)
     interrupted(unfinished)
     (file,) = unfinished.files
-    PartialResult(file, RIGHT[:6], 100.0).save()
+    PartialResult({"correct": RIGHT[:6]}, file, 100.0).save()
     assert 100 <= measure(Knowing(), unfinished=Unfinished(tmp_path))[0]["seconds"] < 160
 
 
@@ -200,14 +200,14 @@ def damage(content: bytes) -> list[bytes]:
 def test_no_damage_is_a_crash_or_a_wrong_result(tmp_path, caplog):
     """Every byte wrong, and every length too short."""
     file = tmp_path / "unfinished.npz"
-    PartialResult(file, RIGHT[:6], 1.0).save()
+    PartialResult({"correct": RIGHT[:6]}, file, 1.0).save()
     taken = 0
     for content in damage(file.read_bytes()):
         file.write_bytes(content)
-        result = PartialResult(file)
+        result = PartialResult({"correct": np.zeros(0, bool)}, file)
         result.read()
-        if len(result.correct):  # what was hit does not matter: the time of a zip entry, say
-            np.testing.assert_array_equal(result.correct, RIGHT[:6])
+        if len(result.arrays["correct"]):  # what was hit does not matter: the time of a zip entry, say
+            np.testing.assert_array_equal(result.arrays["correct"], RIGHT[:6])
             taken += 1
     assert 0 < taken < len(caplog.messages)
 

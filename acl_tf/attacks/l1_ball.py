@@ -1,0 +1,48 @@
+"""The part of an l1 ball that lies in [0, 1]."""
+
+import tensorflow as tf
+
+
+def project_l1_in_box(center: tf.Tensor, delta: tf.Tensor, epsilon: tf.Tensor | float) -> tf.Tensor:
+    """Euclidean projection of perturbed images onto the l1 ball and [0, 1] at once.
+
+    Projecting onto one after the other would leave the intersection's most distant points out of reach.
+
+    Args:
+        center: Images in [0, 1], of shape `(batch, height, width, channels)`.
+        delta: Perturbations of them, of the same shape.
+        epsilon: Radius of the ball, in pixels of [0, 1]: a number, or one an image.
+
+    Returns:
+        The nearest perturbations, of the same shape: each pixel moves by `clip(|delta| - threshold, 0, room)`, where
+        `room` is what [0, 1] leaves in its direction.
+
+    Reference: Croce and Hein, "Mind the Box: l1-APGD for Sparse Adversarial Attacks on Image Classifiers", ICML 2021,
+    Proposition 2.1.
+    """
+    shape = tf.shape(delta)
+    flat = [shape[0], -1]
+    # In float64: the sums of thousands of pixels are compared with single ones.
+    wanted = tf.cast(tf.reshape(tf.abs(delta), flat), tf.float64)
+    room = tf.cast(tf.reshape(tf.where(delta > 0, 1 - center, center), flat), tf.float64)
+    radius = tf.broadcast_to(tf.cast(epsilon, tf.float64), [shape[0]])
+    moved = tf.clip_by_value(wanted - _threshold(wanted, room, radius)[:, tf.newaxis], 0, room)
+    return tf.sign(delta) * tf.cast(tf.reshape(moved, shape), delta.dtype)
+
+
+def _threshold(wanted: tf.Tensor, room: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
+    """Returns the least number that all moves must be lowered by to sum to no more than the radius.
+
+    The sum falls in straight pieces: each move begins to fall where its room is no longer exceeded, and ends at 0.
+    """
+    breaks = tf.concat([tf.maximum(wanted - room, 0), wanted], axis=1)
+    changes = tf.concat([-tf.ones_like(wanted), tf.ones_like(wanted)], axis=1)
+    order = tf.argsort(breaks, axis=1)
+    breaks, changes = (tf.gather(values, order, batch_dims=1) for values in (breaks, changes))
+    slopes = tf.cumsum(changes, axis=1)  # after each break
+    falls = slopes[:, :-1] * (breaks[:, 1:] - breaks[:, :-1])
+    whole = tf.reduce_sum(tf.minimum(wanted, room), axis=1, keepdims=True)
+    sums = whole + tf.concat([tf.zeros_like(whole), tf.cumsum(falls, axis=1)], axis=1)  # at each break
+    last = tf.maximum(tf.reduce_sum(tf.cast(sums > radius[:, tf.newaxis], tf.int32), axis=1) - 1, 0)
+    at, total, slope = (tf.gather(values, last, batch_dims=1) for values in (breaks, sums, slopes))
+    return tf.where(whole[:, 0] > radius, at + tf.math.divide_no_nan(radius - total, slope), 0)
