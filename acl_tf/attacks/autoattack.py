@@ -18,7 +18,7 @@ from acl_tf.attacks.autoattack_checks import (
     check_square,
 )
 from acl_tf.attacks.fab import FAB_NORMS
-from acl_tf.attacks.rebatching import Job, Model, Rebatching, decide
+from acl_tf.attacks.rebatching import Job, Model, Rebatching, decide, in_batches
 from acl_tf.attacks.square import SQUARE_NORMS
 from acl_tf.attacks.stepwise import StepwiseAttack
 from acl_tf.randomness import fold_in
@@ -273,8 +273,8 @@ class AutoAttack:
         check_classes(logits.shape[1], self.components)
         tally.broken_by[logits.argmax(axis=1) != labels] = WRONG
         gradients = set(self.components) != {"square"}
-        seen = images[: self.batch_size], labels[: self.batch_size], logits[: self.batch_size]
-        self._warn(check_model(self.model, self.crafted_on, *seen, gradients, self.version == "rand"))
+        rand = self.version == "rand"
+        self._warn(check_model(self.model, self.crafted_on, images, labels, logits, gradients, rand, self.batch_size))
         ranking = np.argsort(-logits, axis=1, kind="stable")[:, 1:]  # of images that are classified correctly
         for number, (name, component) in enumerate(self.components.items()):
             if tally.robust.any():
@@ -324,12 +324,8 @@ class AutoAttack:
     def logits(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Returns the logits of the images themselves, of shape `(n, classes)`."""
         predict = tf.function(lambda images, indices: decide(self.model, images, indices))
-        size = min(self.batch_size, len(images))
-        parts = []
-        for begin in range(0, len(images), size):
-            rows = np.minimum(np.arange(begin, begin + size), len(images) - 1)  # of one shape
-            parts.append(predict(tf.constant(images[rows]), tf.constant(rows, tf.int32)).numpy())
-        logits = np.concatenate(parts)[: len(images)].astype(np.float32)
+        indices = np.arange(len(images), dtype=np.int32)
+        logits = in_batches(predict, min(self.batch_size, len(images)), images, indices).astype(np.float32)
         if logits.ndim != 2 or logits.shape[1] <= labels.max():
             raise ValueError(
                 "The model must return logits of shape (batch, classes), one for each label. "

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.attacks.rebatching import Model
+from acl_tf.attacks.rebatching import Model, in_batches
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.margin import margin
 
@@ -57,6 +57,7 @@ def check_model(
     logits: np.ndarray,
     gradients: bool,
     rand: bool,
+    batch_size: int = IMAGES,
 ) -> list[str]:
     """Returns what is suspicious about a model, on a few images.
 
@@ -68,6 +69,7 @@ def check_model(
         logits: Of these images, of shape `(n, classes)`.
         gradients: Whether any attack follows gradients.
         rand: Whether the attacks are made for stochastic models.
+        batch_size: How many images are looked at at once; it does not change what is said.
 
     Raises:
         UnsuitableModelError: If no gradient reaches the images.
@@ -75,18 +77,18 @@ def check_model(
     right = np.flatnonzero(logits.argmax(axis=1) == labels)[:IMAGES]
     if len(right) == 0:
         return []
-    some, their_labels = tf.constant(images[right]), tf.constant(labels[right])
+    size = min(batch_size, len(right))
     messages = [probabilities(logits[right]), saturation(logits[right])]
-    messages.append(None if rand else stochastic(model, some))
+    messages.append(None if rand else stochastic(model, images[right], size))
     if gradients:
-        messages.append(zero_gradients(crafted_on or model, some, their_labels, logits.shape[1]))
+        messages.append(zero_gradients(crafted_on or model, images[right], labels[right], logits.shape[1], size))
     return [message for message in messages if message]
 
 
-def stochastic(model: Model, images: tf.Tensor) -> str | None:
+def stochastic(model: Model, images: np.ndarray, batch_size: int) -> str | None:
     """Returns a warning where the same images get other logits again."""
     predict = tf.function(model)
-    logits = np.stack([predict(images).numpy() for _ in range(REPEATS)])
+    logits = np.stack([in_batches(predict, batch_size, images) for _ in range(REPEATS)])
     directions = logits / (np.linalg.norm(logits, axis=-1, keepdims=True) + 1e-10)
     if np.linalg.norm(directions - directions[:1], axis=-1).max() <= 1e-4:
         return None
@@ -119,26 +121,26 @@ def saturation(logits: np.ndarray) -> str | None:
     )
 
 
-def zero_gradients(model: Model, images: tf.Tensor, labels: tf.Tensor, classes: int) -> str | None:
+def zero_gradients(model: Model, images: np.ndarray, labels: np.ndarray, classes: int, batch_size: int) -> str | None:
     """Returns a warning where the margin does not change with the pixels.
 
     Raises:
         UnsuitableModelError: If no gradient reaches the images.
     """
 
-    @tf.function
-    def gradient(images: tf.Tensor) -> tf.Tensor | None:
+    def size(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             values = margin(tf.ensure_shape(tf.cast(model(images), tf.float32), (None, classes)), labels)
-        return tape.gradient(values, images)
+        gradient = tape.gradient(values, images)
+        return -tf.ones_like(values) if gradient is None else tf.reduce_sum(tf.abs(gradient), (1, 2, 3))
 
-    found = gradient(images)
-    if found is None:
+    sizes = in_batches(tf.function(size), batch_size, images, labels)
+    if (sizes < 0).any():
         raise UnsuitableModelError(
             "No gradient of the logits reaches the images: the model is not differentiable. Use attacks=square."
         )
-    zeros = int((tf.reduce_sum(tf.abs(found), (1, 2, 3)) == 0).numpy().sum())
+    zeros = int((sizes == 0).sum())
     if not zeros:
         return None
     return (

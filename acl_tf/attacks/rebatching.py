@@ -198,7 +198,8 @@ class Rebatching:
         if hasattr(self.model, "decide"):
             return wrong  # votes are numbers that no batch size changes
         above, own = margin(logits, labels), tf.gather(logits, labels, batch_dims=1)
-        return wrong & ~(above <= TIE * tf.maximum(tf.abs(own), tf.abs(own + above)))
+        apart = above > TIE * tf.maximum(tf.abs(own), tf.abs(own + above))
+        return wrong & (apart | tf.math.is_nan(above))
 
     def _predict(self, model: Model, seeds: tf.Tensor, number: tf.Tensor) -> Predict:
         """Returns the model with, if it takes them, seeds that differ from step to step and from draw to draw."""
@@ -216,6 +217,21 @@ class Rebatching:
     def _shaped(self, logits: tf.Tensor) -> tf.Tensor:
         """Returns logits as float32 of a known shape: what a SavedModel returns has none."""
         return tf.ensure_shape(tf.cast(logits, tf.float32), (self.size, self.classes))
+
+
+def in_batches(function: Callable[..., tf.Tensor], size: int, *columns: np.ndarray) -> np.ndarray:
+    """Calls a function on batches of one size, the last of which is filled up, and returns what it returns.
+
+    Args:
+        function: Of some rows of each column, as tensors.
+        size: Of a batch.
+        columns: Arrays, each of shape `(n, …)`.
+    """
+    count, parts = len(columns[0]), []
+    for begin in range(0, count, size):
+        rows = np.minimum(np.arange(begin, begin + size), count - 1)
+        parts.append(function(*(tf.constant(column[rows]) for column in columns)).numpy())
+    return np.concatenate(parts)[:count]
 
 
 def decide(model: Model, images: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:

@@ -15,7 +15,7 @@ class CertifyConfig(CommandConfig):
     """A certification by randomised smoothing. The defaults are the paper's.
 
     Attributes:
-        model: A run folder, a model folder or a `.keras` file.
+        model: A run folder, a model folder, a `.keras` file, the folder of a SavedModel, or a model on the Hub.
         sigma: Standard deviation of the noise, in pixels of [0, 1].
         n0: Draws that choose the class.
         n: Other draws, which prove the radius.

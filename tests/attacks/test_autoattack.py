@@ -317,3 +317,14 @@ def test_images_and_labels(images, labels, message):
     with pytest.raises(ValueError) as error:
         AutoAttack(hills).run(images, labels)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_square_takes_any_number_of_channels(norm, channels, short):
+    images = np.random.default_rng(0).uniform(0.4, 0.6, (2, 5, 5, channels)).astype(np.float32)
+    weights = tf.constant(np.random.default_rng(1).normal(size=(25 * channels, 3)), tf.float32)
+    model = lambda images: tf.reshape(images, [-1, 25 * channels]) @ weights  # noqa: E731
+    labels = model(images).numpy().argmax(axis=1)
+    result = AutoAttack(model, norm, {"linf": 0.3, "l2": 2.0, "l1": 9.0}[norm], attacks=["square"]).run(images, labels)
+    assert result.survivors["clean"] == 2 and result.robust.sum() < 2

@@ -5,7 +5,13 @@ import pytest
 import tensorflow as tf
 
 from acl_tf.attacks.autoattack import AutoAttack
-from acl_tf.attacks.autoattack_checks import UnsuitableModelError, check_classes, check_model, check_square
+from acl_tf.attacks.autoattack_checks import (
+    UnsuitableModelError,
+    check_classes,
+    check_model,
+    check_shape,
+    check_square,
+)
 from tests.attacks.stepping import Linear, pixels
 
 IMAGES = pixels(6, low=0.2, high=0.8)
@@ -40,11 +46,13 @@ WARNINGS = {
 }
 
 
-def checked(model, rand: bool = False, crafted_on=None, labels: np.ndarray | None = None) -> list[str]:
+def checked(
+    model, rand: bool = False, crafted_on=None, labels: np.ndarray | None = None, gradients: bool = True
+) -> list[str]:
     tf.random.set_seed(1)
     logits = model(tf.constant(IMAGES)).numpy()
     labels = logits.argmax(axis=1) if labels is None else labels
-    return check_model(model, crafted_on, IMAGES, labels, logits, rand)
+    return check_model(model, crafted_on, IMAGES, labels, logits, gradients, rand)
 
 
 @pytest.mark.parametrize("name", WARNINGS)
@@ -94,7 +102,14 @@ def test_a_model_without_a_gradient(model):
     )
 
 
-# Classes
+def test_attacks_without_gradients_do_not_ask_for_them():
+    assert checked(mixed, gradients=False) == []
+    assert checked(lambda x: tf.stop_gradient(LINEAR(x)), gradients=False) == []
+    attack = AutoAttack(lambda x: tf.stop_gradient(LINEAR(x)), epsilon=1e-4, attacks=["square"])
+    assert next(attack.proceed(IMAGES, LINEAR.labels(IMAGES), attack.tally(6))).robust == 6
+
+
+# Classes and shapes
 
 
 @pytest.mark.parametrize(
@@ -117,6 +132,14 @@ def test_too_few_classes(classes, attacks, message):
 )
 def test_enough_classes(classes, attacks):
     check_classes(classes, attacks)
+
+
+def test_square_needs_square_images():
+    check_shape((4, 6, 3), ["apgd-ce", "fab-t"])
+    check_shape((4, 4, 3), ["square"])
+    with pytest.raises(UnsuitableModelError) as error:
+        check_shape((4, 6, 3), ["apgd-ce", "square"])
+    assert str(error.value) == "Square needs square images; leave it out. Received: images of 4x6"
 
 
 def test_autoattack_says_it_before_anything_is_run():
@@ -152,3 +175,19 @@ def test_warnings_are_logged_and_returned(caplog):
     result = AutoAttack(mixed, epsilon=1e-4, attacks=["apgd-ce"]).run(IMAGES, LINEAR.labels(IMAGES))
     assert len(result.warnings) == 1
     assert [record.message for record in caplog.records if record.name.startswith("acl_tf")] == [*result.warnings]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 64])
+def test_the_batch_size_changes_nothing(batch_size):
+    labels = LINEAR(IMAGES).numpy().argmax(axis=1)
+    attack = AutoAttack(mixed, epsilon=1e-4, attacks=["apgd-ce"], batch_size=batch_size)
+    assert [message.split(". ")[0] for message in attack.run(IMAGES, labels).warnings] == [
+        "The gradients of 3 of 6 images are zero"
+    ]
+    assert len(attack.run(IMAGES, labels).warnings) == 1  # those of the first run are not its
+
+
+def test_logits_that_are_no_numbers():
+    with pytest.raises(UnsuitableModelError) as error:
+        AutoAttack(lambda images: LINEAR(images) + float("nan")).run(IMAGES, np.zeros(6, int))
+    assert str(error.value) == "The logits of 6 images are not numbers."

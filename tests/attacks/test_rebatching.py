@@ -19,7 +19,7 @@ LABELS = np.zeros(6, np.int32)
 class Counting(StepwiseAttack):
     """Turns an image white at the step that its first pixel names, in hundredths; its state is how often it was."""
 
-    steps_per_call = 3
+    least_steps_per_call = 3
 
     def __init__(self, steps: int = 12) -> None:
         super().__init__(1.0, steps)
@@ -225,3 +225,39 @@ def test_half_precision_is_made_whole():
 def test_logits_of_another_number_than_was_said():
     with pytest.raises(ValueError):
         outcomes(broken_at(2), each_once(1), 1, lambda images: tf.zeros([1, 3]))
+
+
+class Coin:
+    """Calls every image wrong the first so many times that it is asked."""
+
+    def __init__(self, lies: int) -> None:
+        self.lies, self.times = lies, 0
+
+    def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        def logits(images: np.ndarray) -> np.ndarray:
+            self.times += 1
+            wrong = self.times <= self.lies
+            return np.tile(np.array([0, 1] if wrong else [1, 0], np.float32), (len(images), 1))
+
+        return tf.numpy_function(logits, [images], tf.float32)
+
+
+def test_what_is_found_early_of_a_model_that_draws_noise_is_kept_to_the_end():
+    attack = Counting()
+    attack.draws = 20
+    rounds = outcomes(broken_at(1), each_once(1), 1, model=Coin(lies=1), attack=attack)
+    assert [[found is not None for _, found in ended] for ended in rounds] == [[], [], [], [True]]
+
+
+def test_logits_that_are_no_numbers_are_wrong():
+    rounds = outcomes(broken_at(2), each_once(1), 1, model=lambda images: brightness(images) + float("nan"))
+    assert [found is not None for ended in rounds for _, found in ended] == [True]
+
+
+def test_a_class_that_is_ruled_out_does_not_hide_the_others():
+    def masked(images: tf.Tensor) -> tf.Tensor:
+        return tf.concat([brightness(images), tf.fill([len(images), 1], -1e9)], axis=1)
+
+    batches = Rebatching(Counting(), masked, masked, 3, 1, tf.constant([5, 0]))
+    rounds = batches.run(broken_at(2), LABELS[:1], each_once(1), lambda image: True)
+    assert [found is not None for ended in rounds for _, found in ended] == [True]
