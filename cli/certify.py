@@ -1,14 +1,12 @@
 """`acl-tf certify`."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from acl_tf.cli.evaluate import check_json, default_output
-from acl_tf.cli.hardware import hardware_options, start_workers
-from acl_tf.cli.settings import data_of_model, pinned, resolve, run_name, settings_of
+from acl_tf.cli.hardware import hardware_options
+from acl_tf.cli.measurement import Run, data_options, measure_and_print
+from acl_tf.cli.settings import data_of_model, pinned, resolve, settings_of
 from acl_tf.training.hardware import Hardware
 
 KEYS = {
@@ -34,9 +32,7 @@ KEYS = {
 @click.option("--n", type=int, help="Other draws, which prove the radius.  [default: 100000]")
 @click.option("--alpha", type=float, help="How often a certificate may be wrong.  [default: 0.001]")
 @click.option("--every", type=int, help="Only each so-many-th image.  [default: 1]")
-@click.option("--dataset", metavar="NAME|DIR|FILE.npz", help="[default: the one that MODEL was trained on]")
-@click.option("--data-dir", metavar="DIR", help="Where TFDS finds prepared data sets.")
-@click.option("--split", metavar="NAME", help="[default: test]")
+@data_options
 @click.option("--limit", type=int, help="The first so many images, before --every.")
 @click.option("--batch-size", type=int, help="Draws at once; it does not change the results.  [default: 256]")
 @click.option("--seed", type=int, help="Of the noise.  [default: 0]")
@@ -57,22 +53,13 @@ def certify(
     DIR/certificates-*.jsonl, and acl-tf report draws certified accuracy against the radius.
     """
     from acl_tf.evaluate.certify_config import CertifyConfig
-    from acl_tf.files import write_atomically
 
     model = pinned(model)
     config = resolve(CertifyConfig, settings_of(KEYS, {"model": model, **flags}, ()), model_data=data_of_model(model))
-    folder = Path(output) if output else default_output(model)
-    name, json_path = run_name(model), check_json(Path(json_file)) if json_file else None
 
-    workers = start_workers(hardware)
+    def load() -> Run:
+        from acl_tf.evaluate.certify import certify as run
 
-    from acl_tf.cli.show import write_table
-    from acl_tf.evaluate.certify import certify as run
-    from acl_tf.records import Entry
+        return run
 
-    records = run(config, folder, resume, workers)
-    if not workers.is_chief:
-        return
-    if json_path:
-        write_atomically(json_path, json.dumps(records, indent=2) + "\n")
-    write_table([Entry(name, record) for record in records])
+    measure_and_print(load, config, model, output, resume, json_file, hardware)

@@ -1,14 +1,12 @@
 """`acl-tf evaluate`."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import click
 
-from acl_tf.cli.hardware import hardware_options, start_workers
-from acl_tf.cli.settings import data_of_model, pinned, resolve, run_name, settings_of
-from acl_tf.errors import UsageError
+from acl_tf.cli.hardware import hardware_options
+from acl_tf.cli.measurement import Run, data_options, measure_and_print
+from acl_tf.cli.settings import data_of_model, pinned, resolve, settings_of
 from acl_tf.training.hardware import Hardware
 
 KEYS = {
@@ -47,9 +45,7 @@ KEYS = {
 @click.option("--surrogate", metavar="MODEL", help="Craft the attacks on this one instead (black-box transfer).")
 @click.option("--sigma", type=float, help="Smooth MODEL by Gaussian noise of this standard deviation, in [0, 1].")
 @click.option("--samples", type=int, help="Draws of that noise that vote on an image.  [default: 100]")
-@click.option("--dataset", metavar="NAME|DIR|FILE.npz", help="[default: the one that MODEL was trained on]")
-@click.option("--data-dir", metavar="DIR", help="Where TFDS finds prepared data sets.")
-@click.option("--split", metavar="NAME", help="[default: test]")
+@data_options
 @click.option("--limit", type=int, help="The first so many images.")
 @click.option("--batch-size", type=int, help="It does not change the results.  [default: 256]")
 @click.option("--seed", type=int, help="Of all attacks.  [default: 0]")
@@ -73,40 +69,15 @@ def evaluate(
     noise at every step (EOT); eot=1 of an attack shows what they miss without. acl-tf certify proves a radius.
     """
     from acl_tf.evaluate.config import EvaluateConfig
-    from acl_tf.files import write_atomically
 
     model, surrogate = pinned(model), flags["surrogate"]
     flags = {**flags, "attacks": flags["attacks"] or None, "surrogate": surrogate and pinned(surrogate)}
     config = resolve(EvaluateConfig, settings_of(KEYS, {"model": model, **flags}, ()), model_data=data_of_model(model))
     config.parsed_attacks()  # said before TensorFlow starts
-    folder = Path(output) if output else default_output(model)
-    name, json_path = run_name(model), check_json(Path(json_file)) if json_file else None
 
-    workers = start_workers(hardware)
+    def load() -> Run:
+        from acl_tf.evaluate.run import evaluate as run
 
-    from acl_tf.cli.show import write_table
-    from acl_tf.evaluate.run import evaluate as run
-    from acl_tf.records import Entry
+        return run
 
-    records = run(config, folder, resume, workers)
-    if not workers.is_chief:
-        return
-    if json_path:
-        write_atomically(json_path, json.dumps(records, indent=2) + "\n")
-    write_table([Entry(name, record) for record in records])
-
-
-def default_output(model: str) -> Path:
-    """Returns where the evaluation of a model is kept: in its run, or else in a run of its own."""
-    path = Path(model)
-    for run in (path, path.resolve().parent):
-        if (run / "run.json").is_file():
-            return run / "evaluation"
-    return Path("runs", f"evaluation_{run_name(model)}")
-
-
-def check_json(file: Path) -> Path:
-    """Returns where the list of records goes; raises `UsageError` where it cannot, before anything takes long."""
-    if file.is_dir() or not file.parent.is_dir():
-        raise UsageError(f"--json must name a file in a folder that is there. Received: {str(file)!r}")
-    return file.resolve()
+    measure_and_print(load, config, model, output, resume, json_file, hardware)

@@ -7,9 +7,11 @@ import tensorflow as tf
 
 from acl_tf.attacks.frank_wolfe import furthest_corner, towards
 from acl_tf.attacks.latent import Latent, LatentAttack
+from acl_tf.attacks.pgd import l2_norm, unit_l2
 from acl_tf.randomness import fold_in
 
 BLOCK = 8
+COEFFICIENTS = (1,)  # the axis of the variables of one image
 LARGEST = 2.0  # that a coefficient changes by in l2 and l1, in halves of quantisation steps
 # Quantisation at quality 50, by vertical and horizontal frequency: ITU-T T.81, tables K.1 and K.2.
 LUMINANCE = np.array(
@@ -86,16 +88,16 @@ class L2JPEG(JPEGAttack):
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Latent:
         check_size(shape)
         counts = (shape[0], sum(coefficient_counts(shape[1], shape[2])))
-        direction = unit(tf.random.stateless_normal(counts, fold_in(seed, 0), dtype=dtype))
+        direction = unit_l2(tf.random.stateless_normal(counts, fold_in(seed, 0), dtype=dtype), COEFFICIENTS)
         # The share of the volume within a radius grows with its power: so points are uniform in the ball.
         radius = tf.random.stateless_uniform((counts[0], 1), fold_in(seed, 1), 0.0, 1.0, dtype) ** (1 / counts[1])
         return Latent(tf.clip_by_value(self.epsilon * radius * direction, -LARGEST, LARGEST))
 
     def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
-        return moving + self.step_size * unit(gradient)
+        return moving + self.step_size * unit_l2(gradient, COEFFICIENTS)
 
     def project(self, latent: Latent) -> tf.Tensor:
-        length = tf.norm(latent.moving, axis=1, keepdims=True)
+        length = l2_norm(latent.moving, COEFFICIENTS)
         inside = latent.moving * tf.minimum(1.0, tf.math.divide_no_nan(tf.cast(self.epsilon, length.dtype), length))
         return tf.clip_by_value(inside, -LARGEST, LARGEST)
 
@@ -131,13 +133,6 @@ class L1JPEG(JPEGAttack):
 
     def project(self, latent: Latent) -> tf.Tensor:
         return latent.moving  # a mean of points of a convex set
-
-
-def unit(values: tf.Tensor) -> tf.Tensor:
-    """Scales each row to l2 norm 1; a row of zeros stays."""
-    # Gradients of a confident model are so small that their squares would be 0.
-    values = tf.math.divide_no_nan(values, tf.reduce_max(tf.abs(values), axis=1, keepdims=True))
-    return tf.math.divide_no_nan(values, tf.norm(values, axis=1, keepdims=True))
 
 
 def check_size(shape: Sequence[int]) -> None:

@@ -114,16 +114,16 @@ def displaced(center: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(images, 0.0, 1.0)  # brings pixels nearer to a centre that is in [0, 1]
 
 
-def l2_norm(values: tf.Tensor) -> tf.Tensor:
-    """Returns the norm of each image, of shape `(batch, 1, 1, 1)`."""
-    return tf.sqrt(tf.reduce_sum(tf.square(values), PIXELS, keepdims=True))
+def l2_norm(values: tf.Tensor, axes: tuple[int, ...] = PIXELS) -> tf.Tensor:
+    """Returns the norm over some axes, which are kept: by default of each image, of shape `(batch, 1, 1, 1)`."""
+    return tf.sqrt(tf.reduce_sum(tf.square(values), axes, keepdims=True))
 
 
-def unit_l2(values: tf.Tensor) -> tf.Tensor:
-    """Scales each image to norm 1; an image of zeros stays."""
+def unit_l2(values: tf.Tensor, axes: tuple[int, ...] = PIXELS) -> tf.Tensor:
+    """Scales to norm 1 over some axes, by default each image; zeros stay."""
     # Gradients of a confident model are so small that their squares would be 0.
-    values = tf.math.divide_no_nan(values, tf.reduce_max(tf.abs(values), PIXELS, keepdims=True))
-    return tf.math.divide_no_nan(values, l2_norm(values))
+    values = tf.math.divide_no_nan(values, tf.reduce_max(tf.abs(values), axes, keepdims=True))
+    return tf.math.divide_no_nan(values, l2_norm(values, axes))
 
 
 def ball_radius(shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:

@@ -192,7 +192,7 @@ class L2Square(BumpSquare):
     """Square in the l2 ball."""
 
     def measure(self, values: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
-        return tf.sqrt(tf.reduce_sum(tf.square(values), axes, keepdims=True))
+        return l2_norm(values, axes)
 
     def budget(self, used: tf.Tensor, held: tf.Tensor) -> tf.Tensor:
         left = tf.maximum(self.epsilon**2 - tf.square(used), 0)

@@ -16,7 +16,7 @@ import pytest
 
 import acl_tf
 from acl_tf.cli import run
-from acl_tf.cli.evaluate import default_output
+from acl_tf.cli.measurement import default_output
 from acl_tf.data.digits import load_digits
 from acl_tf.model_folder import TrainedModel, verify, write_model_folder
 from acl_tf.models.branch import Branch
