@@ -39,10 +39,10 @@ def load(model: "str | Path", revision: str | None = None) -> "keras.Model":
         UnsafeModelError: If the model would run code.
         UsageError: If a revision is given of what is on disk.
     """
-    from acl_tf.locate import of_revision
-    from acl_tf.model_folder import load_model
+    from acl_tf.hub.locate import find_model, of_revision
+    from acl_tf.model_folder.read import load_model
 
-    return load_model(of_revision(str(model), revision))
+    return load_model(find_model(of_revision(str(model), revision)))
 
 
 def load_saved_model(model: "str | Path", revision: str | None = None, trust: bool = False) -> "Any":
@@ -61,7 +61,11 @@ def load_saved_model(model: "str | Path", revision: str | None = None, trust: bo
         ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.
         HubError: If there is no such model on the Hub, or the Hub cannot be reached.
     """
-    from acl_tf.locate import of_revision
-    from acl_tf.model_folder import load_saved_model
+    from pathlib import Path
 
-    return load_saved_model(of_revision(str(model), revision), trust)
+    from acl_tf.hub.locate import find_model_folder, of_revision
+    from acl_tf.model_folder.read import load_saved_model
+
+    name = of_revision(str(model), revision)
+    on_disk = any(Path(name).expanduser().glob("saved_model.*"))
+    return load_saved_model(name if on_disk else find_model_folder(name, files=None), trust)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from acl_tf.training.distribution import place_in_global_batch
+from acl_tf.replicas import place_in_global_batch
 
 
 def step_seed(seed: int, step: tf.Tensor | int) -> tf.Tensor:

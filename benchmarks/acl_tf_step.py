@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from step_case import IMAGE_SHAPE
 
-from acl_tf.config import PretrainConfig
 from acl_tf.pretrain.base import ContrastiveObjective
+from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.pretrain.run import build_objective, build_optimizer
 from acl_tf.training.numerics import set_numerics
 from acl_tf.training.steps import Steps

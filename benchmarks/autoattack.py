@@ -26,8 +26,8 @@ from memory import process_memory
 from rows import Column, column, parser, report
 from turns import Built, Case, take_turns
 
-from acl_tf.config import DataConfig
 from acl_tf.data import sources
+from acl_tf.data.config import DataConfig
 
 FRAMEWORKS = ("acl_tf", "pyautoattack", "torchattacks")
 TORCH_NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
@@ -176,8 +176,8 @@ def build_parts(arguments: argparse.Namespace, framework: str) -> Built:
 
 def acl_tf_attack(arguments: argparse.Namespace) -> tuple[Attack, Callable]:
     """Returns what `acl-tf evaluate --attack autoattack` does."""
-    from acl_tf.attacks.autoattack import AutoAttack
-    from acl_tf.evaluate.models import load_classifier
+    from acl_tf.attacks.autoattack.suite import AutoAttack
+    from acl_tf.classifiers.loading import load_classifier
 
     model = load_classifier(arguments.model)
 
@@ -259,7 +259,7 @@ def torch_classifier(folder: str) -> tuple[Any, str]:
 
     from acl_tf import load
     from acl_tf.export.pytorch import export_state
-    from acl_tf.model_folder import load_encoder
+    from acl_tf.model_folder.read import load_encoder
 
     classifier, encoder = load(folder), load_encoder(folder)
     config = classifier.config

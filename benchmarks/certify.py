@@ -79,12 +79,12 @@ def build_step(batch_size: int, width: float, draws: int, framework: str) -> Bui
     import keras
     import tensorflow as tf
 
-    from acl_tf.evaluate.vote_counter import VoteCounter
+    from acl_tf.certify.vote_counter import VoteCounter
+    from acl_tf.classifiers.smoothed import ESTIMATION, SmoothedClassifier
     from acl_tf.export.batch_norm_folding import fold_batch_norm
     from acl_tf.models.encoder import Encoder
     from acl_tf.models.heads import linear_classifier
     from acl_tf.models.paired_model import extract_branch
-    from acl_tf.models.smoothed import ESTIMATION, SmoothedClassifier
 
     tf.config.experimental.enable_tensor_float_32_execution(False)
     keras.utils.set_random_seed(0)

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from rows import Column, Row, column, parser, report
 
-from acl_tf.config import DataConfig
 from acl_tf.data import sources
+from acl_tf.data.config import DataConfig
 from acl_tf.startup import start_tensorflow
 
 
@@ -67,10 +67,10 @@ def percent(name: str) -> Column:
 
 def measured(arguments: argparse.Namespace) -> Iterator[Row]:
     """Yields a row for each sigma and radius of the ball."""
+    from acl_tf.classifiers.loading import load_classifier
+    from acl_tf.classifiers.smoothed import SmoothedClassifier
     from acl_tf.evaluate import clean
     from acl_tf.evaluate.base import Evaluation
-    from acl_tf.evaluate.models import load_classifier
-    from acl_tf.models.smoothed import SmoothedClassifier
 
     model = load_classifier(arguments.model)
     data = DataConfig(dataset=arguments.dataset, data_dir=arguments.data_dir, split="test", limit=arguments.images)
@@ -116,11 +116,11 @@ def under_attack(evaluation: Any, model: Any, seen: Any, epsilon: float, eot: in
 
 def certified(arguments: argparse.Namespace, model: Any, images: Any, sigma: float) -> tuple[list[Any], float]:
     """Returns the certificates of all images, and the largest radius that so many draws can prove."""
-    from acl_tf.evaluate.certify import certify_image
-    from acl_tf.evaluate.certify_config import CertifyConfig
-    from acl_tf.evaluate.smoothing import largest_radius
-    from acl_tf.evaluate.vote_counter import VoteCounter
-    from acl_tf.models.smoothed import SmoothedClassifier
+    from acl_tf.certify.bounds import largest_radius
+    from acl_tf.certify.config import CertifyConfig
+    from acl_tf.certify.run import certify_image
+    from acl_tf.certify.vote_counter import VoteCounter
+    from acl_tf.classifiers.smoothed import SmoothedClassifier
 
     config = CertifyConfig(model=arguments.model, sigma=sigma, n=arguments.n, seed=arguments.seed)
     smoothed = SmoothedClassifier(model.attacked, sigma, arguments.n, arguments.seed)

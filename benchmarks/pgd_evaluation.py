@@ -21,8 +21,8 @@ from devices import cores, pytorch_device, tensorflow_device
 from rows import Column, column, parser, report
 from turns import Built, Case, take_turns
 
-from acl_tf.config import DataConfig
 from acl_tf.data import sources
+from acl_tf.data.config import DataConfig
 from acl_tf.data.image_set import ImageSet
 
 STEPS = 20

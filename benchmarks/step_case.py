@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from acl_tf.config import PretrainConfig, build
+from acl_tf.config import build
+from acl_tf.pretrain.config import PretrainConfig
 
 IMAGE_SHAPE = (32, 32, 3)
 

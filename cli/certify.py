@@ -52,13 +52,13 @@ def certify(
     The records are printed, and added to the model folder; the certificates of all images are kept in
     DIR/certificates-*.jsonl, and acl-tf report draws certified accuracy against the radius.
     """
-    from acl_tf.evaluate.certify_config import CertifyConfig
+    from acl_tf.certify.config import CertifyConfig
 
     model = pinned(model)
     config = resolve(CertifyConfig, settings_of(KEYS, {"model": model, **flags}, ()), model_data=data_of_model(model))
 
     def load() -> Run:
-        from acl_tf.evaluate.certify import certify as run
+        from acl_tf.certify.run import certify as run
 
         return run
 

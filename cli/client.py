@@ -56,9 +56,9 @@ def client(
     """
     from acl_tf.client.address import parse_address
     from acl_tf.client.classes import read_classes
+    from acl_tf.client.connect import connect
     from acl_tf.client.images import check_images
     from acl_tf.client.predictions import ask, served_kind
-    from acl_tf.client.server import connect
 
     if as_json and top is not None:
         raise UsageError(f"--json has the probabilities of all classes, without --top. Received: --top {top}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from acl_tf import load
 from acl_tf.client.address import LARGEST_VERSION
 from acl_tf.startup import start_tensorflow
 
@@ -56,9 +57,9 @@ def export(
     start_tensorflow()
 
     from acl_tf.export.base_path import add_version
-    from acl_tf.export.served import load_for_serving
+    from acl_tf.export.served import to_serve
 
-    served = load_for_serving(model)
+    served = to_serve(load(model))
     if serving_kit:
         check_classes(served.classes)
     saved_model = add_version(base_path, version, served.folded() if fold_bn else served, trainable)

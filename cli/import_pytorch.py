@@ -28,7 +28,7 @@ def import_pytorch(checkpoint: str, out: str, image_size: int) -> None:
 
     from acl_tf.export.pytorch import import_state, read_checkpoint
     from acl_tf.files import sha256
-    from acl_tf.model_folder import TrainedModel, write_model_folder
+    from acl_tf.model_folder.write import TrainedModel, write_model_folder
     from acl_tf.models.branch import Branch
 
     imported = import_state(read_checkpoint(checkpoint), image_size)

@@ -10,7 +10,7 @@ from acl_tf import record_text
 from acl_tf.startup import start_tensorflow
 
 if TYPE_CHECKING:
-    from acl_tf.safety.inspection import Inspection
+    from acl_tf.model_folder.inspection import Inspection
 
 
 @click.command(short_help="Show what a model is made of, and whether it is safe to load.")
@@ -24,9 +24,11 @@ def inspect(model: str, as_json: bool) -> None:
     """
     start_tensorflow()
 
-    from acl_tf.safety.inspection import inspect_model
+    from acl_tf.hub.locate import find_on_hub
+    from acl_tf.model_folder.inspection import inspect_model
 
-    inspection = inspect_model(model)
+    snapshot = find_on_hub(model, files=None)
+    inspection = inspect_model(snapshot.folder if snapshot else model)
     if as_json:
         click.echo(json.dumps(described(inspection), indent=2))
     else:

@@ -10,7 +10,7 @@ from acl_tf.cli.settings import resolve, settings_of
 from acl_tf.training.hardware import Hardware
 
 if TYPE_CHECKING:
-    from acl_tf.config import PretrainConfig
+    from acl_tf.pretrain.config import PretrainConfig
 
 # Each option that sets a key of the configuration, which also checks its value.
 KEYS = {
@@ -78,7 +78,7 @@ def configuration(
     source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], flags: dict[str, Any]
 ) -> tuple["PretrainConfig", Path]:
     """Returns the configuration and the run folder that a command line means."""
-    from acl_tf.config import PretrainConfig
+    from acl_tf.pretrain.config import PretrainConfig
 
     started = Path(output) if output and resume else None
     config = resolve(PretrainConfig, settings_of(KEYS, flags, pairs), source, started)

@@ -22,8 +22,8 @@ def push(model: str, repository: str, private: bool, tag: str | None, message: s
     The URL of the commit is printed.
     """
     from acl_tf.errors import UsageError
+    from acl_tf.hub.locate import find_model_folder
     from acl_tf.hub.names import hub_name, repository_id, tag_name
-    from acl_tf.locate import find_model_folder
 
     repo_id, tag = repository_id(repository), tag_name(tag) if tag else None
     if hub_name(model):

@@ -77,7 +77,7 @@ def pinned(model: str) -> str:
     Raises:
         HubError: If there is none on the Hub, or it cannot be reached.
     """
-    from acl_tf.locate import find_on_hub
+    from acl_tf.hub.locate import find_on_hub
 
     snapshot = find_on_hub(model)
     return str(snapshot.name) if snapshot else model
@@ -89,8 +89,8 @@ def data_of_model(model: str) -> dict[str, Any]:
     Args:
         model: A MODEL argument.
     """
+    from acl_tf.hub.locate import find_model_folder
     from acl_tf.hub.names import hub_name
-    from acl_tf.locate import find_model_folder
 
     folder = find_model_folder(model) if hub_name(model) else Path(model)
     for file in (folder / "config.json", folder / "model" / "config.json"):

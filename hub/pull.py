@@ -15,11 +15,10 @@ from acl_tf.errors import HubError, UnsafeModelError, UsageError
 from acl_tf.files import folder_atomically, locked, sha256
 from acl_tf.hub.failures import explained
 from acl_tf.hub.names import HubName
-from acl_tf.hub.origin import described
 from acl_tf.hub.patience import persistently
-from acl_tf.manifest import MANIFEST, Entry, read_manifest, verify, write_manifest
-from acl_tf.model_files import CARD, ORIGIN
-from acl_tf.safety.model_folder import check_keras_model, check_saved_models, saved_models
+from acl_tf.model_folder.files import CARD, ORIGIN
+from acl_tf.model_folder.manifest import MANIFEST, Entry, read_manifest, verify, write_manifest
+from acl_tf.model_folder.safety import check_keras_model, check_saved_models, saved_models
 from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES
 from acl_tf.safety.saved_model import contents
 
@@ -66,7 +65,8 @@ def pull(name: HubName, destination: Path, trust: bool = False) -> Snapshot:
     else:
         check(snapshot.folder)
     origin = {
-        **described(snapshot.name),
+        "repo_id": snapshot.name.repo_id,
+        "revision": snapshot.name.revision,
         "requested": name.revision,
         "manifest_sha256": sha256(snapshot.folder / MANIFEST),
         "trusted": findings,

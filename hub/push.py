@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from acl_tf.errors import HubError
-from acl_tf.hub.card import card, merged, users_text, without_local_paths
 from acl_tf.hub.failures import explained
 from acl_tf.hub.names import HubName
 from acl_tf.hub.patience import persistently
-from acl_tf.manifest import MANIFEST, Entry, manifest_text, read_manifest, verify
-from acl_tf.model_files import CARD, CONFIG, ORIGIN
+from acl_tf.model_folder.card import card, merged, users_text, without_local_paths
+from acl_tf.model_folder.files import CARD, CONFIG, ORIGIN
+from acl_tf.model_folder.manifest import MANIFEST, Entry, manifest_text, read_manifest, verify
+from acl_tf.model_folder.safety import check_keras_model, check_saved_models
 from acl_tf.records import RECORDS, read_file
-from acl_tf.safety.model_folder import check_keras_model, check_saved_models
 
 if TYPE_CHECKING:
     import huggingface_hub as hf

@@ -7,11 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acl_tf import config
-from acl_tf.config import DataConfig, PretrainConfig, assignments, build, differences, merge, nested, read_settings
+from acl_tf.config import assignments, build, differences, merge, nested, read_settings
+from acl_tf.data.config import DataConfig
 from acl_tf.errors import UsageError
 from acl_tf.models import BACKBONES
 from acl_tf.pretrain import OBJECTIVES
+from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training import OPTIMIZERS
+from acl_tf.training import config as training_config
 
 ARCHITECTURES = "resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
 
@@ -94,7 +97,7 @@ configurations = st.builds(
         {
             "epochs": counts,
             "batch_size": st.integers(2, 10**6),
-            "precision": st.sampled_from(get_args(config.Precision)),
+            "precision": st.sampled_from(get_args(training_config.Precision)),
             "seed": st.integers(0, 2**31 - 1),
             "checkpoint_steps": counts,
             "keep_checkpoints": st.integers(2, 100),

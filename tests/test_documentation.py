@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from acl_tf.config import PretrainConfig, Section, recipe_names
+from acl_tf.config import Section, recipe_names
 from acl_tf.finetune.config import FinetuneConfig
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
+from acl_tf.pretrain.config import PretrainConfig
 
 CONFIGS = (PretrainConfig, FinetuneConfig, SemiSupervisedConfig)
 RECIPES = [(config.command, name) for config in CONFIGS for name in recipe_names(config.command)]

@@ -1,6 +1,5 @@
 """What a client needs of a model server, whichever way it is reached, and what can go wrong with one."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -65,27 +64,6 @@ class Server(Protocol):
 
     def close(self) -> None:
         """Lets go of the connection."""
-
-
-def connect(address: Address, timeout: float) -> Server:
-    """Makes a client; nothing is sent yet.
-
-    Args:
-        address: Of the model.
-        timeout: Seconds to wait for an answer.
-    """
-    if address.scheme.startswith("http"):
-        from acl_tf.client.rest import RestServer
-
-        return RestServer(address, timeout)
-    from acl_tf.startup import start_tensorflow
-
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when gRPC is imported; its failures are said by ours
-    start_tensorflow()  # the messages of gRPC hold TensorFlow's tensors
-
-    from acl_tf.client.rpc import RpcServer
-
-    return RpcServer(address, timeout)
 
 
 def shown(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from acl_tf.config import DataConfig
+from acl_tf.data.config import DataConfig
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import UsageError
 

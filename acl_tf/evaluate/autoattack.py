@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from acl_tf.attacks.autoattack import AutoAttack, Progress, Tally
-from acl_tf.attacks.autoattack_checks import UnsuitableModelError, check_classes
+from acl_tf.attacks.autoattack.checks import UnsuitableModelError, check_classes
+from acl_tf.attacks.autoattack.suite import AutoAttack, Progress, Tally
 from acl_tf.data.splits import labels_of
 from acl_tf.errors import UsageError
 from acl_tf.evaluate.autoattack_settings import AutoAttackSettings

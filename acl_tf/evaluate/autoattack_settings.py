@@ -45,8 +45,8 @@ class AutoAttackSettings(EvaluatedAttack):
         return self.version or ("rand" if stochastic else "standard")
 
     def check(self, name: str, about: Circumstances) -> None:
-        from acl_tf.attacks.autoattack import components
-        from acl_tf.attacks.autoattack_checks import UnsuitableModelError, check_classes
+        from acl_tf.attacks.autoattack.checks import UnsuitableModelError, check_classes
+        from acl_tf.attacks.autoattack.suite import components
 
         if about.transfer:
             raise UsageError(

@@ -7,7 +7,6 @@ from signal import Signals
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import fingerprint_with_labels, labels_of
@@ -17,9 +16,8 @@ from acl_tf.evaluate.unfinished import PartialResult, Unfinished
 from acl_tf.records import Record
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.workers import Workers
+from acl_tf.types import Classifier
 
-# From float32 images in [0, 1], of shape `(batch, height, width, 3)`, to logits, of shape `(batch, classes)`.
-Classifier = Callable[[tf.Tensor], tf.Tensor]
 # From indices, images and labels to logits, as `acl_tf.evaluate.predictor.Predictor` does: what runs on every batch.
 PredictBatch = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from acl_tf.evaluate.base import Classifier, Evaluation
+from acl_tf.classifiers.stochastic import decided
+from acl_tf.evaluate.base import Evaluation
 from acl_tf.evaluate.predictor import Predictor
-from acl_tf.evaluate.stochastic import decided
 from acl_tf.records import Record
 from acl_tf.training.workers import Workers
+from acl_tf.types import Classifier
 
 
 def measure(evaluation: Evaluation, model: Classifier) -> tuple[Record, np.ndarray]:

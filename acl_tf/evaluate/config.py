@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from acl_tf.config import CommandConfig, Count, DataConfig, Positive
+from acl_tf.config import CommandConfig, Count, Positive
+from acl_tf.data.config import DataConfig
 from acl_tf.evaluate.attack_settings import parse_attack
 
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 from acl_tf.data.corrupted import BENCHMARK_CORRUPTIONS, CORRUPTIONS, SEVERITIES
 from acl_tf.data.image_set import ImageSet
 from acl_tf.evaluate import clean
-from acl_tf.evaluate.base import Classifier, Evaluation
+from acl_tf.evaluate.base import Evaluation
 from acl_tf.records import Record
+from acl_tf.types import Classifier
 
 # From a corruption and a severity to images.
 Load = Callable[[str, int], ImageSet]

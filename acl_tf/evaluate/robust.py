@@ -9,16 +9,17 @@ from acl_tf.attacks import PGD_NORMS
 from acl_tf.attacks.base import GradientAttack, Loss
 from acl_tf.attacks.eot import EOT
 from acl_tf.attacks.restarts import worst_of
+from acl_tf.classifiers.stochastic import decided, draws_noise, seen_by_attacks
 from acl_tf.evaluate.attack_settings import AttackSettings
-from acl_tf.evaluate.base import Classifier, Evaluation, Measured, Target
+from acl_tf.evaluate.base import Evaluation, Measured, Target
 from acl_tf.evaluate.predictor import Predictor
-from acl_tf.evaluate.stochastic import decided, draws_noise, seen_by_attacks
 from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.losses.margin import margin
 from acl_tf.losses.targeted import targeted
 from acl_tf.randomness import fold_in, step_seed
 from acl_tf.records import Record
 from acl_tf.training.workers import Workers
+from acl_tf.types import Classifier
 
 
 def run(evaluation: Evaluation, target: Target, name: str, settings: AttackSettings) -> Iterator[Measured]:

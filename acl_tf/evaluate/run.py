@@ -8,6 +8,9 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from acl_tf.certify.config import CertifyConfig
+from acl_tf.classifiers.loading import LoadedClassifier, load_classifier
+from acl_tf.classifiers.smoothed import SmoothedClassifier
 from acl_tf.data import sources
 from acl_tf.data.corrupted import (
     CORRUPTIONS,
@@ -22,14 +25,11 @@ from acl_tf.errors import DataError, UsageError
 from acl_tf.evaluate import EVALUATORS, clean, corruptions
 from acl_tf.evaluate.attack_settings import Circumstances
 from acl_tf.evaluate.base import Evaluation, Target, no_progress
-from acl_tf.evaluate.certify_config import CertifyConfig
 from acl_tf.evaluate.config import EvaluateConfig
-from acl_tf.evaluate.models import LoadedClassifier, load_classifier
 from acl_tf.evaluate.progress import EvaluationProgress
 from acl_tf.evaluate.unfinished import Unfinished
 from acl_tf.evaluate.worst_case import worst_case
-from acl_tf.model_folder import add_to_model_folder
-from acl_tf.models.smoothed import SmoothedClassifier
+from acl_tf.model_folder.write import add_to_model_folder
 from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.safety.paths import is_cache_snapshot
 from acl_tf.training.interruption import Interruption

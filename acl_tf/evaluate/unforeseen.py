@@ -6,10 +6,10 @@ from typing import Any
 import tensorflow as tf
 
 from acl_tf.attacks.base import GradientAttack, Loss
-from acl_tf.attacks.latent import LatentAttack
-from acl_tf.evaluate.base import Classifier, Evaluation, Measured, Target
+from acl_tf.attacks.unforeseen.latent import LatentAttack
+from acl_tf.classifiers.stochastic import decided, draws_noise, seen_by_attacks
+from acl_tf.evaluate.base import Evaluation, Measured, Target
 from acl_tf.evaluate.predictor import Predictor
-from acl_tf.evaluate.stochastic import decided, draws_noise, seen_by_attacks
 from acl_tf.evaluate.unforeseen_settings import (
     DISTORTION_ATTACKS,
     DISTORTIONS,
@@ -22,6 +22,7 @@ from acl_tf.losses.targeted import targeted
 from acl_tf.randomness import fold_in, step_seed
 from acl_tf.records import Record
 from acl_tf.training.workers import Workers
+from acl_tf.types import Classifier
 
 CALIBRATED_ON = "cifar10"
 # Of a protocol: what a mean over strengths has several of.

@@ -52,40 +52,42 @@ DISTORTIONS = {
         "acl_tf.attacks.pgd:L2PGD", (40, 80, 160, 320, 640, 2560), LEVELS, (0.901, 0.864, 0.796, 0.673, 0.499, 0.173)
     ),
     "l1": Distortion(
-        "acl_tf.attacks.frank_wolfe:L1FrankWolfe",
+        "acl_tf.attacks.unforeseen.frank_wolfe:L1FrankWolfe",
         (195, 390, 780, 1560, 6240, 24960),
         LEVELS,
         (0.922, 0.9, 0.832, 0.738, 0.474, 0.353),
         stepped=False,
     ),
     "jpeg_linf": Distortion(
-        "acl_tf.attacks.jpeg:LinfJPEG",
+        "acl_tf.attacks.unforeseen.jpeg:LinfJPEG",
         (0.03125, 0.0625, 0.125, 0.25, 0.5, 1),
         "half quantisation steps",
         (0.897, 0.87, 0.831, 0.786, 0.697, 0.354),
     ),
     "jpeg_l2": Distortion(
-        "acl_tf.attacks.jpeg:L2JPEG",
+        "acl_tf.attacks.unforeseen.jpeg:L2JPEG",
         (0.25, 0.5, 1, 2, 4, 8),
         "half quantisation steps",
         (0.922, 0.91, 0.884, 0.858, 0.812, 0.72),
     ),
     "jpeg_l1": Distortion(
-        "acl_tf.attacks.jpeg:L1JPEG",
+        "acl_tf.attacks.unforeseen.jpeg:L1JPEG",
         (2, 8, 64, 256, 512, 1024),
         "half quantisation steps",
         (0.914, 0.881, 0.802, 0.689, 0.563, 0.377),
         stepped=False,
     ),
     "elastic": Distortion(
-        "acl_tf.attacks.elastic:ElasticAttack",
+        "acl_tf.attacks.unforeseen.elastic:ElasticAttack",
         (0.125, 0.25, 0.5, 1, 2, 8),
         "pixels of distance",
         (0.874, 0.813, 0.721, 0.582, 0.454, 0.278),
     ),
-    "fog": Distortion("acl_tf.attacks.fog:FogAttack", (5.8, 12, 25, 57, 150, 870), LEVELS, reach=0.5),
-    "snow": Distortion("acl_tf.attacks.snow:SnowAttack", (0.018, 0.036, 0.072, 0.15, 0.32, 0.87), "1", reach=0.5),
-    "gabor": Distortion("acl_tf.attacks.gabor:GaborAttack", (2.9, 5.8, 12, 23, 47, 100), LEVELS, reach=1.0),
+    "fog": Distortion("acl_tf.attacks.unforeseen.fog:FogAttack", (5.8, 12, 25, 57, 150, 870), LEVELS, reach=0.5),
+    "snow": Distortion(
+        "acl_tf.attacks.unforeseen.snow:SnowAttack", (0.018, 0.036, 0.072, 0.15, 0.32, 0.87), "1", reach=0.5
+    ),
+    "gabor": Distortion("acl_tf.attacks.unforeseen.gabor:GaborAttack", (2.9, 5.8, 12, 23, 47, 100), LEVELS, reach=1.0),
 }
 DISTORTION_ATTACKS = Registry("distortion", {name: distortion.attack for name, distortion in DISTORTIONS.items()})
 

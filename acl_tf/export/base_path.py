@@ -5,11 +5,11 @@ from pathlib import Path
 from acl_tf.client.address import LARGEST_VERSION
 from acl_tf.errors import UsageError
 from acl_tf.export.saved_model import export_saved_model, export_trainable_saved_model
-from acl_tf.export.served import Served
+from acl_tf.export.served import ServedModel
 from acl_tf.files import folder_atomically, locked
 
 
-def add_version(base_path: Path, version: int | None, served: Served, trainable: bool = False) -> Path:
+def add_version(base_path: Path, version: int | None, served: ServedModel, trainable: bool = False) -> Path:
     """Writes `base_path/version/`; a server that watches the base path sees it whole or not at all.
 
     Args:

@@ -1,18 +1,16 @@
 """What is exported: a model, and what its folder says of it."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import keras
 
 from acl_tf.errors import UsageError
 from acl_tf.export.batch_norm_folding import fold_batch_norm
 from acl_tf.export.saved_model import image_shape
-from acl_tf.model_folder import load_model
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A model to serve.
 
     Attributes:
@@ -30,29 +28,26 @@ class Served:
         """Height, width and channels of the images that it takes."""
         return image_shape(self.model)
 
-    def folded(self) -> "Served":
+    def folded(self) -> "ServedModel":
         """Returns the same with batch normalisation folded into the convolutions."""
         return replace(self, model=fold_batch_norm(self.model))
 
 
-def load_for_serving(name: str) -> Served:
-    """Loads a model from a run folder, a model folder, a `.keras` file or the Hub.
+def to_serve(model: keras.Model) -> ServedModel:
+    """Returns a loaded model with what has to be known to serve it.
 
-    A lone `.keras` file that ends in a dense layer is a classifier, and must return logits.
+    A lone `.keras` file, which says nothing of itself, is a classifier if it ends in a dense layer, and must return
+    logits.
 
     Args:
-        name: The MODEL argument.
+        model: As `acl_tf.load` returns it.
 
     Raises:
-        ModelFolderError: If it is missing or damaged.
-        HubError: If it is on the Hub, and that cannot be reached, or refuses.
         UsageError: If it does not take images of one size, or if a lone file ends in an activation.
     """
-    model = load_model(name)
     image_shape(model)
-    if Path(name).suffix == ".keras":
-        return Served(model, _kind(model), ())
-    return Served(model, model.config["kind"], tuple(model.config.get("classes") or ()))
+    kind = model.config.get("kind") or _kind(model)
+    return ServedModel(model, kind, tuple(model.config.get("classes") or ()))
 
 
 def _kind(model: keras.Model) -> str:

@@ -14,7 +14,7 @@ from acl_tf.models.encoder import Encoder
 from acl_tf.models.frozen_branch import FrozenBranch, Network
 from acl_tf.models.heads import zero_classifier
 from acl_tf.randomness import fold_in, rows_of_global_batch, step_seed
-from acl_tf.training.distribution import replicas
+from acl_tf.replicas import replicas
 from acl_tf.training.gradient_step import gradient_step, mean_over_global_batch
 from acl_tf.training.measurements import Measurements
 

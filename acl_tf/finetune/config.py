@@ -4,21 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from acl_tf.config import (
-    AttackConfig,
-    CommandConfig,
-    Count,
-    DataConfig,
-    NonNegative,
-    Number,
-    Positive,
-    Section,
-    Share,
-    TrainingConfig,
-    as_tuple,
-    known,
-)
+from acl_tf.attacks.config import AttackConfig
+from acl_tf.config import CommandConfig, Count, NonNegative, Number, Positive, Section, Share, as_tuple, known
+from acl_tf.data.config import DataConfig
 from acl_tf.finetune import METHODS
+from acl_tf.training.config import TrainingConfig
 
 RANDOM = "random:"
 

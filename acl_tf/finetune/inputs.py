@@ -11,10 +11,11 @@ from acl_tf.data.splits import default_validation_count, hold_out, labels_of
 from acl_tf.errors import ModelFolderError, UsageError
 from acl_tf.files import sha256
 from acl_tf.finetune.config import RANDOM, EncoderConfig, LabelledDataConfig
-from acl_tf.locate import find_model_folder, read_config
-from acl_tf.manifest import verify
-from acl_tf.model_files import ENCODER_FILES, MODEL
-from acl_tf.model_folder import load_encoder
+from acl_tf.hub.locate import find_model_folder
+from acl_tf.model_folder.files import ENCODER_FILES, MODEL
+from acl_tf.model_folder.locate import read_config
+from acl_tf.model_folder.manifest import verify
+from acl_tf.model_folder.read import load_encoder
 from acl_tf.models import BACKBONES
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder

@@ -11,8 +11,8 @@ from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import labels_of
 from acl_tf.evaluate.record import record
 from acl_tf.files import sha256, write_npz_atomically
-from acl_tf.model_files import MODEL
-from acl_tf.model_folder import load_model
+from acl_tf.model_folder.files import MODEL
+from acl_tf.model_folder.read import load_model
 from acl_tf.records import Record
 
 BATCH_SIZE = 256

@@ -21,7 +21,7 @@ from acl_tf.finetune.inputs import Inputs, StartingEncoder, check_encoder, load_
 from acl_tf.finetune.linear_probe import freeze
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 from acl_tf.finetune.validation import Validation
-from acl_tf.model_folder import TrainedModel, published_model, write_model_folder
+from acl_tf.model_folder.write import TrainedModel, published_model, write_model_folder
 from acl_tf.records import RECORDS, add_records, read_file
 from acl_tf.training.fit import check_parallelism, fit
 from acl_tf.training.interruption import Interruption

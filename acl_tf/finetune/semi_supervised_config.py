@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from acl_tf.config import CommandConfig, Count, NonNegative, Positive, Probability, RunConfig, Section, Share, as_tuple
+from acl_tf.config import CommandConfig, Count, NonNegative, Positive, Probability, Section, Share, as_tuple
 from acl_tf.finetune.config import (
     CropFlipConfig,
     EncoderConfig,
@@ -14,6 +14,7 @@ from acl_tf.finetune.config import (
     StepwiseSGDConfig,
     ValidationConfig,
 )
+from acl_tf.training.config import RunConfig
 
 
 class FewLabelsDataConfig(LabelledDataConfig):

@@ -5,15 +5,16 @@ from typing import Any
 
 import keras
 
-from acl_tf.config import AttackConfig, RunConfig
+from acl_tf.attacks.config import AttackConfig
+from acl_tf.classifiers.smoothed import SmoothedClassifier
 from acl_tf.data.image_set import ImageSet
 from acl_tf.evaluate import clean, robust
 from acl_tf.evaluate.attack_settings import AttackSettings
 from acl_tf.evaluate.base import Evaluation
 from acl_tf.evaluate.predictor import Predictor
 from acl_tf.finetune.config import ValidationConfig
-from acl_tf.models.smoothed import SmoothedClassifier
 from acl_tf.records import Record
+from acl_tf.training.config import RunConfig
 from acl_tf.training.selection import Selection
 from acl_tf.training.workers import Workers
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from acl_tf.training.distribution import global_batch, place_in_global_batch
+from acl_tf.replicas import global_batch, place_in_global_batch
 
 
 def nt_xent(z_i: tf.Tensor, z_j: tf.Tensor, temperature: float = 0.5) -> tf.Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from acl_tf.training.distribution import global_mean, replicas
+from acl_tf.replicas import global_mean, replicas
 
 
 @keras.saving.register_keras_serializable("acl_tf")

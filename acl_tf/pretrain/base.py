@@ -16,7 +16,7 @@ from acl_tf.models.heads import ProjectionHead
 from acl_tf.pretrain.micro_batches import accumulated_step, in_micro_batches
 from acl_tf.pretrain.passes import Pass, Projections, Views
 from acl_tf.randomness import fold_in, rows_of_global_batch, step_seed
-from acl_tf.training.distribution import global_mean, place_in_global_batch, replicas
+from acl_tf.replicas import global_mean, place_in_global_batch, replicas
 from acl_tf.training.gradient_step import gradient_step, mean_over_global_batch
 from acl_tf.training.measurements import Measurements
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from acl_tf.models.frozen_branch import Network
 from acl_tf.pretrain.passes import Pass, Projections
-from acl_tf.training.distribution import replicas
+from acl_tf.replicas import replicas
 from acl_tf.training.gradient_step import apply_gradients
 
 Parts = TypeVar("Parts")

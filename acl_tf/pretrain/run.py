@@ -9,18 +9,19 @@ from typing import Any
 import keras
 
 from acl_tf.attacks.pgd import LinfPGD
-from acl_tf.config import OptimizerConfig, PretrainConfig
 from acl_tf.data import sources
 from acl_tf.data.augment import Augmentation
 from acl_tf.data.batches import batch_rows, steps_per_epoch
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import UsageError
-from acl_tf.model_folder import TrainedModel, write_model_folder
+from acl_tf.model_folder.write import TrainedModel, write_model_folder
 from acl_tf.models.encoder import Encoder
 from acl_tf.models.heads import ProjectionHead
 from acl_tf.pretrain import OBJECTIVES
 from acl_tf.pretrain.base import ContrastiveObjective
+from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training import OPTIMIZERS
+from acl_tf.training.config import OptimizerConfig
 from acl_tf.training.fit import check_parallelism, fit
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.numerics import set_numerics

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from acl_tf.config import RunConfig
 from acl_tf.errors import UsageError
 from acl_tf.training.checkpoints import Checkpoints
+from acl_tf.training.config import RunConfig
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.journal import ChiefsJournal, Journal
 from acl_tf.training.loop import AfterEpoch, Loop, nothing_measured

@@ -6,7 +6,7 @@ from typing import TypeVar
 import keras
 import tensorflow as tf
 
-from acl_tf.training.distribution import global_sum, replicas
+from acl_tf.replicas import global_sum, replicas
 
 Parts = TypeVar("Parts")
 

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.config import RunConfig
 from acl_tf.data.batches import epoch_of
 from acl_tf.errors import Interrupted, NonFiniteError
+from acl_tf.training.config import RunConfig
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.journal import Journal
 from acl_tf.training.steps import Steps

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from acl_tf.training.distribution import global_mean
+from acl_tf.replicas import global_mean
 
 
 class Measurements(keras.metrics.Metric):

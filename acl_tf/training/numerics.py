@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from acl_tf.config import RunConfig
+from acl_tf.training.config import RunConfig
 
 
 def set_numerics(training: RunConfig) -> None:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.attacks.rebatching import Job, Model, Rebatching
-from acl_tf.attacks.stepwise import Attacked, StepwiseAttack
+from acl_tf.attacks.autoattack.rebatching import Job, Model, Rebatching
+from acl_tf.attacks.autoattack.stepwise import Attacked, StepwiseAttack
 
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
 DUALS = {"linf": 1, "l2": 2, "l1": np.inf}

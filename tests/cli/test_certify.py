@@ -13,9 +13,9 @@ import time
 import pytest
 
 import acl_tf
+from acl_tf.certify.certificates import read_certificates
 from acl_tf.cli import run
-from acl_tf.evaluate.certificates import read_certificates
-from acl_tf.model_folder import verify
+from acl_tf.model_folder.manifest import verify
 from acl_tf.records import read_file
 from tests.evaluate.scenes import (
     brightness,

@@ -18,7 +18,8 @@ import acl_tf
 from acl_tf.cli import run
 from acl_tf.cli.measurement import default_output
 from acl_tf.data.digits import load_digits
-from acl_tf.model_folder import TrainedModel, verify, write_model_folder
+from acl_tf.model_folder.manifest import verify
+from acl_tf.model_folder.write import TrainedModel, write_model_folder
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
 from acl_tf.records import read_file

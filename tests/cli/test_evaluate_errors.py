@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from acl_tf.model_folder import write_manifest
+from acl_tf.model_folder.manifest import write_manifest
 from acl_tf.registry import nearest
 from tests.data.published import write_corrupted
 from tests.evaluate.scenes import brightness, greys, write_classifier, write_images

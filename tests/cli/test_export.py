@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import acl_tf
 from acl_tf.cli import run
 from tests.training.disk import LimitedFiles
 
@@ -15,7 +16,7 @@ def model(tmp_path_factory) -> Path:
     """A classifier's model folder; not to be changed."""
     import keras
 
-    from acl_tf.model_folder import TrainedModel, write_model_folder
+    from acl_tf.model_folder.write import TrainedModel, write_model_folder
     from acl_tf.models.branch import Branch
     from acl_tf.models.encoder import Encoder
 
@@ -133,8 +134,8 @@ def test_the_name_in_the_kit(model, tmp_path, monkeypatch, capsys):
 def test_a_kit_that_cannot_be_written_leaves_no_version(fail, model, tmp_path, monkeypatch):
     from acl_tf.export import served
 
-    two_lines = served.Served(served.load_for_serving(str(model)).model, "classifier", ("ape", "two\nlines", "dog"))
-    monkeypatch.setattr(served, "load_for_serving", lambda name: two_lines)
+    two_lines = served.ServedModel(acl_tf.load(model), "classifier", ("ape", "two\nlines", "dog"))
+    monkeypatch.setattr(served, "to_serve", lambda model: two_lines)
     assert fail("export", model, tmp_path / "served", "--serving-kit") == (
         2,
         "acl-tf: error: classes.txt has a line for each class, so names are one line. Received: 'two\\nlines'",
@@ -226,7 +227,7 @@ def test_a_classifier_of_probabilities(fail, tmp_path):
 def test_the_kind_of_a_lone_file(tmp_path):
     from keras import Sequential, layers
 
-    from acl_tf.export.served import load_for_serving
+    from acl_tf.export.served import to_serve
 
     for end, kind in [
         ([layers.Dense(3)], "classifier"),
@@ -236,7 +237,7 @@ def test_the_kind_of_a_lone_file(tmp_path):
         ([], "encoder"),
     ]:
         Sequential([layers.Input((8, 8, 3)), layers.Flatten(), *end]).save(tmp_path / "model.keras")
-        assert load_for_serving(str(tmp_path / "model.keras")).kind == kind
+        assert to_serve(acl_tf.load(tmp_path / "model.keras")).kind == kind
 
 
 def test_a_full_disk(fail, tmp_path):

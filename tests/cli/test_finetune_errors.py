@@ -144,7 +144,7 @@ def test_a_damaged_folder(fail, finished, noise_with_labels, tmp_path, file):
 
 
 def test_a_classifier_is_no_encoder(fail, noise_with_labels, tmp_path):
-    from acl_tf.model_folder import TrainedModel, write_model_folder
+    from acl_tf.model_folder.write import TrainedModel, write_model_folder
     from acl_tf.models.branch import Branch
     from acl_tf.models.encoder import Encoder
     from acl_tf.models.heads import zero_classifier

@@ -7,7 +7,7 @@ import pytest
 
 from acl_tf.cli import run
 from acl_tf.files import sha256
-from acl_tf.manifest import write_manifest
+from acl_tf.model_folder.manifest import write_manifest
 from tests.cli.test_export import model  # noqa: F401, a fixture
 from tests.report.folders import record, robust
 

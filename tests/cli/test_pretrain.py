@@ -9,7 +9,8 @@ from PIL import Image
 
 from acl_tf.cli import run
 from acl_tf.cli.pretrain import KEYS, configuration
-from acl_tf.config import PretrainConfig, build, read_settings
+from acl_tf.config import build, read_settings
+from acl_tf.pretrain.config import PretrainConfig
 from tests.cli.conftest import TINY
 
 NOTHING = dict.fromkeys(KEYS)

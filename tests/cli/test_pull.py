@@ -8,7 +8,7 @@ import pytest
 
 from acl_tf.cli import run
 from acl_tf.hub.push import push
-from acl_tf.manifest import verify
+from acl_tf.model_folder.manifest import verify
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from acl_tf.cli import run
-from acl_tf.model_folder import add_to_model_folder
+from acl_tf.model_folder.write import add_to_model_folder
 from tests.hub.conftest import environment
 from tests.report.folders import robust
 

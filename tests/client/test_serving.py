@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from acl_tf.client.address import parse_address
+from acl_tf.client.connect import connect
 from acl_tf.client.predictions import ask, served_kind
-from acl_tf.client.server import NotServed, Server, connect
+from acl_tf.client.server import NotServed, Server
 from tests.client.serving import wait_until
 
 SIGNATURES = {"serving_default", "uint8", "image_bytes"}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from acl_tf.config import DataConfig
+from acl_tf.data.config import DataConfig
 from acl_tf.data.sources import load
 from acl_tf.errors import DataError, UsageError
 

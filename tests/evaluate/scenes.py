@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from acl_tf.data.image_set import ImageSet
-from acl_tf.model_folder import write_manifest
+from acl_tf.model_folder.manifest import write_manifest
 
 LEVELS = (10, 60, 90, 120, 135, 160, 200, 250)
 

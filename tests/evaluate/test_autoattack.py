@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.attacks import autoattack as attacks
-from acl_tf.attacks.apgd import APGD_NORMS
-from acl_tf.attacks.fab import FAB_NORMS
-from acl_tf.attacks.square import SQUARE_NORMS
+from acl_tf.attacks.autoattack import suite as attacks
+from acl_tf.attacks.autoattack.apgd import APGD_NORMS
+from acl_tf.attacks.autoattack.fab import FAB_NORMS
+from acl_tf.attacks.autoattack.square import SQUARE_NORMS
+from acl_tf.classifiers.smoothed import SmoothedClassifier
 from acl_tf.errors import Interrupted, UsageError
 from acl_tf.evaluate import autoattack
 from acl_tf.evaluate.autoattack_settings import AutoAttackSettings
 from acl_tf.evaluate.base import Evaluation, Measured, Target
 from acl_tf.evaluate.unfinished import Unfinished
-from acl_tf.models.smoothed import SmoothedClassifier
 from acl_tf.records import add_records, read_file
 from acl_tf.training.interruption import Interruption
 from tests.evaluate.scenes import brightness, classifier, distances, greys, kept, noise, random_weights, scores

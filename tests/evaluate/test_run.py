@@ -18,7 +18,7 @@ from acl_tf.errors import DataError, Interrupted, UsageError
 from acl_tf.evaluate import run as running
 from acl_tf.evaluate.config import EvaluateConfig
 from acl_tf.evaluate.run import evaluate
-from acl_tf.model_folder import verify
+from acl_tf.model_folder.manifest import verify
 from acl_tf.records import read_file
 from tests.data.published import write_corrupted
 from tests.evaluate.scenes import (
@@ -123,7 +123,7 @@ def test_images_of_another_size_are_resized(tmp_path, size, other):
 
 
 def test_what_the_model_gets_has_its_shape(place):
-    from acl_tf.evaluate.models import load_classifier
+    from acl_tf.classifiers.loading import load_classifier
 
     large = np.random.default_rng(0).integers(0, 256, (3, 9, 9, 3), np.uint8)
     np.savez(place / "noise.npz", images=large, labels=[0, 1, 1])
@@ -307,8 +307,8 @@ def test_a_model_folder_that_cannot_be_written(place, monkeypatch, caplog, numbe
     def refuse(*arguments):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("acl_tf.model_folder.os.link", refuse)
-    monkeypatch.setattr("acl_tf.model_folder.shutil.copy2", refuse)
+    monkeypatch.setattr("acl_tf.model_folder.write.os.link", refuse)
+    monkeypatch.setattr("acl_tf.model_folder.write.shutil.copy2", refuse)
     records = evaluate(config(place, "none", WEAK), place / "out")
     assert read_file(place / "out" / "records.jsonl") == records
     (message,) = caplog.messages

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from acl_tf.classifiers.loading import load_classifier
+from acl_tf.classifiers.smoothed import VOTE, SmoothedClassifier
+from acl_tf.classifiers.stochastic import seen_by_attacks
 from acl_tf.config import build
 from acl_tf.errors import UsageError
 from acl_tf.evaluate import clean, robust
 from acl_tf.evaluate.attack_settings import AttackSettings, parse_attack
 from acl_tf.evaluate.base import Evaluation
 from acl_tf.evaluate.config import EvaluateConfig
-from acl_tf.evaluate.models import load_classifier
 from acl_tf.evaluate.run import build_target, evaluate
-from acl_tf.evaluate.stochastic import seen_by_attacks
-from acl_tf.models.smoothed import VOTE, SmoothedClassifier
 from tests.evaluate.scenes import (
     brightness,
     classifier,

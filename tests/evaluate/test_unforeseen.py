@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from acl_tf.classifiers.smoothed import SmoothedClassifier
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import Interrupted, UsageError
 from acl_tf.evaluate import unforeseen
@@ -16,7 +17,6 @@ from acl_tf.evaluate.base import Evaluation, Target
 from acl_tf.evaluate.unfinished import Unfinished
 from acl_tf.evaluate.unforeseen_settings import DISTORTIONS, UnforeseenSettings
 from acl_tf.losses.cross_entropy import cross_entropy
-from acl_tf.models.smoothed import SmoothedClassifier
 from acl_tf.training.interruption import Interruption
 from tests.evaluate.scenes import brightness, classifier, constant, distances, greys, kept, noise, random_weights
 

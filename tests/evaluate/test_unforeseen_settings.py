@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from acl_tf.attacks.latent import LatentAttack
 from acl_tf.attacks.pgd import L2PGD, LinfPGD
+from acl_tf.attacks.unforeseen.latent import LatentAttack
 from acl_tf.errors import UsageError
 from acl_tf.evaluate import EVALUATORS, unforeseen
 from acl_tf.evaluate.attack_settings import parse_attack

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from acl_tf.files import sha256
-from acl_tf.model_folder import TrainedModel, write_model_folder
+from acl_tf.model_folder.write import TrainedModel, write_model_folder
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
 from tests.export.tiny import FLOATS, SIZE, difference, shaken
@@ -43,7 +43,7 @@ def published(request, tmp_path_factory):
     """A model folder as it is pushed to the Hub, and what its model computes."""
     import keras
 
-    from acl_tf.model_folder import published_model
+    from acl_tf.model_folder.write import published_model
 
     encoder = Encoder("resnet18", width=0.1875, image_shape=(SIZE, SIZE, 3), mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
     shaken(encoder.graph("adversarial"))

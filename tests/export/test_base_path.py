@@ -9,13 +9,13 @@ import tensorflow as tf
 from acl_tf.errors import UsageError
 from acl_tf.export import base_path
 from acl_tf.export.base_path import add_version, versions
-from acl_tf.export.served import Served
+from acl_tf.export.served import ServedModel
 from tests.export.tiny import FLOATS, difference
 
 
 @pytest.fixture(scope="module")
 def served(encoder):
-    return Served(encoder, "encoder", ())
+    return ServedModel(encoder, "encoder", ())
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def write(model, path, kind):
     os.kill(os.getpid(), signal.SIGKILL)
 
 base_path.export_saved_model = write
-base_path.add_version(Path(sys.argv[1]), None, base_path.Served(None, "encoder", ()))
+base_path.add_version(Path(sys.argv[1]), None, base_path.ServedModel(None, "encoder", ()))
 """
 
 

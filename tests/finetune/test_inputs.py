@@ -7,7 +7,7 @@ from acl_tf.errors import DataError, ModelFolderError, UsageError
 from acl_tf.files import sha256
 from acl_tf.finetune.config import EncoderConfig, LabelledDataConfig
 from acl_tf.finetune.inputs import load_images, load_inputs, starting_encoder
-from acl_tf.model_folder import TrainedModel, write_model_folder
+from acl_tf.model_folder.write import TrainedModel, write_model_folder
 from acl_tf.models.heads import zero_classifier
 from tests.finetune.tiny import make_encoder, write_encoder
 

@@ -8,7 +8,7 @@ from acl_tf.finetune import METHODS
 from acl_tf.finetune.distillation import Distillation
 from acl_tf.finetune.pseudo_labelled import SemiSupervisedTargets
 from acl_tf.finetune.uat import UATPlusPlus
-from acl_tf.model_folder import TrainedModel, published_model
+from acl_tf.model_folder.write import TrainedModel, published_model
 from acl_tf.models.branch import Branch
 from tests.finetune.tiny import IMAGES, LABELS, branch_of, build, changed, inputs, weights
 

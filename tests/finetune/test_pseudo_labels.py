@@ -9,7 +9,7 @@ from acl_tf.files import sha256
 from acl_tf.finetune import pseudo_labels as module
 from acl_tf.finetune.pseudo_labels import pseudo_label_records, pseudo_labels
 from acl_tf.finetune.standard import Standard
-from acl_tf.model_folder import TrainedModel, write_model_folder
+from acl_tf.model_folder.write import TrainedModel, write_model_folder
 from tests.finetune.tiny import build
 
 COUNT = 11

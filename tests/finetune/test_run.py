@@ -23,7 +23,7 @@ from acl_tf.files import sha256
 from acl_tf.finetune.config import FinetuneConfig
 from acl_tf.finetune.run import finetune
 from acl_tf.finetune.validation import Validation
-from acl_tf.model_folder import verify
+from acl_tf.model_folder.manifest import verify
 from acl_tf.records import read_file
 from tests.conftest import ROOT
 from tests.finetune.runs import assert_same_run, interrupted, rows_of, settings, weights, write_noise

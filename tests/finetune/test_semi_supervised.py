@@ -19,7 +19,7 @@ from acl_tf.finetune import semi_supervised as module
 from acl_tf.finetune.pseudo_labelled import UNLABELLED
 from acl_tf.finetune.semi_supervised import semi_supervised, student_data, student_rows
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
-from acl_tf.model_folder import verify
+from acl_tf.model_folder.manifest import verify
 from acl_tf.records import read_file
 from tests.finetune.runs import assert_same_run, interrupted, rows_of, settings, weights, write_noise
 from tests.finetune.tiny import branch_of, write_encoder

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.config import AttackConfig, RunConfig
+from acl_tf.attacks.config import AttackConfig
+from acl_tf.classifiers.smoothed import VOTE, SmoothedClassifier
 from acl_tf.data.image_set import ImageSet
 from acl_tf.finetune.config import ValidationConfig
 from acl_tf.finetune.standard import Standard
 from acl_tf.finetune.validation import SAMPLES, Validation
-from acl_tf.model_folder import TrainedModel, published_model
-from acl_tf.models.smoothed import VOTE, SmoothedClassifier
+from acl_tf.model_folder.write import TrainedModel, published_model
+from acl_tf.training.config import RunConfig
 from acl_tf.training.selection import Selection
 from tests.finetune.tiny import build
 

@@ -15,7 +15,7 @@ from acl_tf.data.crop_flip import CropFlip
 from acl_tf.export.pytorch import import_state
 from acl_tf.finetune.base import FineTuner
 from acl_tf.finetune.linear_probe import freeze
-from acl_tf.model_folder import TrainedModel, write_model_folder
+from acl_tf.model_folder.write import TrainedModel, write_model_folder
 from acl_tf.models import BACKBONES
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder

@@ -102,7 +102,7 @@ def go_offline(monkeypatch):
 @pytest.fixture(scope="session")
 def written_model(tmp_path_factory) -> Path:
     """An encoder as a run leaves it, with two records; not to be changed."""
-    from acl_tf.model_folder import TrainedModel, write_model_folder
+    from acl_tf.model_folder.write import TrainedModel, write_model_folder
     from acl_tf.models.branch import Branch
     from acl_tf.models.encoder import Encoder
 

@@ -20,8 +20,9 @@ from acl_tf.errors import HubError, ModelFolderError, UnsafeModelError, UsageErr
 from acl_tf.hub.names import HubName
 from acl_tf.hub.pull import fetch, pull
 from acl_tf.hub.push import Published, push
-from acl_tf.manifest import verify
-from acl_tf.model_folder import add_to_model_folder, load_encoder
+from acl_tf.model_folder.manifest import verify
+from acl_tf.model_folder.read import load_encoder
+from acl_tf.model_folder.write import add_to_model_folder
 from tests.hub.conftest import complaint, environment
 from tests.hub.hub_storage import Blob
 from tests.report.folders import record

@@ -14,8 +14,8 @@ from acl_tf.files import sha256
 from acl_tf.hub.names import HubName
 from acl_tf.hub.pull import fetch
 from acl_tf.hub.push import Published, push
-from acl_tf.manifest import write_manifest
-from acl_tf.model_folder import add_to_model_folder
+from acl_tf.model_folder.manifest import write_manifest
+from acl_tf.model_folder.write import add_to_model_folder
 from tests.hub.conftest import complaint
 from tests.report.folders import robust
 

@@ -13,11 +13,14 @@ import tensorflow as tf
 import yaml
 
 import acl_tf
-from acl_tf.config import OptimizerConfig, PretrainConfig, build, merge, read_settings
+from acl_tf.config import build, merge, read_settings
 from acl_tf.data.batches import batch_rows
 from acl_tf.errors import CheckpointError, Interrupted, NonFiniteError, UsageError
-from acl_tf.model_folder import load_encoder, load_projection_head, verify
+from acl_tf.model_folder.manifest import verify
+from acl_tf.model_folder.read import load_encoder
+from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.pretrain.run import build_objective, build_optimizer, pretrain
+from acl_tf.training.config import OptimizerConfig
 from acl_tf.training.metrics_log import read_metrics
 
 SETTINGS = {
@@ -85,7 +88,7 @@ def test_the_model_folder(finished, dataset):
     inputs = images() / np.float32(255)
     encoder = load_encoder(finished)
     np.testing.assert_allclose(model(inputs), encoder(inputs, branch="standard", training=False), atol=1e-5)
-    assert load_projection_head(finished).blocks == 2
+    assert model.config["projection_head"]["blocks"] == 2
 
 
 def test_a_finished_run_can_be_resumed(finished, dataset):

@@ -16,8 +16,8 @@ def classifier(tmp_path_factory) -> Path:
     """The model folder of a tiny classifier of digits that was never trained; not to be changed."""
     import keras
 
-    from acl_tf import model_folder
-    from acl_tf.model_folder import TrainedModel, write_model_folder
+    from acl_tf.model_folder import write as model_folder
+    from acl_tf.model_folder.write import TrainedModel, write_model_folder
     from acl_tf.models.branch import Branch
     from acl_tf.models.encoder import Encoder
 
@@ -38,7 +38,8 @@ def classifier(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def encoder(classifier, tmp_path_factory) -> Path:
     """The run folder of an encoder that was never trained; not to be changed."""
-    from acl_tf.model_folder import TrainedModel, load_encoder, write_model_folder
+    from acl_tf.model_folder.read import load_encoder
+    from acl_tf.model_folder.write import TrainedModel, write_model_folder
     from acl_tf.models.branch import Branch
 
     path = tmp_path_factory.mktemp("encoder") / "pretrained"

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from acl_tf.evaluate.certificates import CertificateFile, ImageCertificate
+from acl_tf.certify.certificates import CertificateFile, ImageCertificate
 from acl_tf.records import RecordsError
 from acl_tf.report.certificates import STEPS, curves_of, section
 from acl_tf.report.run import read_runs

@@ -10,7 +10,8 @@ import pytest
 import acl_tf
 from acl_tf.cli import run
 from acl_tf.errors import AclTfError
-from acl_tf.model_folder import TrainedModel, load_encoder, load_projection_head, write_model_folder
+from acl_tf.model_folder.read import load_encoder
+from acl_tf.model_folder.write import TrainedModel, write_model_folder
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
 
@@ -69,7 +70,6 @@ def refusals(capsys, tmp_path) -> Callable[..., set[str]]:
 LOADERS = {
     "load": acl_tf.load,
     "load_encoder": load_encoder,
-    "load_projection_head": load_projection_head,
     "load_saved_model": acl_tf.load_saved_model,
 }
 COMMANDS = {

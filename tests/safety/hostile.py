@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.core.framework import function_pb2, node_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from acl_tf.manifest import write_manifest
+from acl_tf.model_folder.manifest import write_manifest
 
 SHAPE = (4, 4, 3)
 IMAGES = tf.TensorSpec((None, *SHAPE), tf.float32, "images")

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from acl_tf.config import RunConfig
 from acl_tf.errors import CheckpointError, Interrupted, UsageError
 from acl_tf.finetune.config import FinetuneConfig
+from acl_tf.training.config import RunConfig
 from acl_tf.training.fit import check_parallelism, fit
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.metrics_log import read_metrics

@@ -6,8 +6,9 @@ import sys
 import pytest
 import yaml
 
-from acl_tf.config import PretrainConfig, build
+from acl_tf.config import build
 from acl_tf.errors import DataError, Interrupted, UsageError
+from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training.run_folder import RunFolder
 
 CONFIG = build(PretrainConfig, {"data": {"dataset": "digits"}, "training": {"epochs": 3}})

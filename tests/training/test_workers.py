@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.config import PretrainConfig
 from acl_tf.errors import AclTfError, ClusterError, DataError, UsageError
+from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training import workers as module
 from acl_tf.training.hardware import Hardware
 from acl_tf.training.strategy import build_strategy

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.config import TrainingConfig
 from acl_tf.training.checkpoints import Checkpoints
+from acl_tf.training.config import TrainingConfig
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.journal import ChiefsJournal
 from acl_tf.training.loop import AfterEpoch, Loop, nothing_measured

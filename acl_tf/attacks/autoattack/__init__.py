@@ -1,0 +1,1 @@
+"""AutoAttack: the suite, its attacks, and how they are run."""

@@ -1,0 +1,1 @@
+"""Unforeseen attacks: distortions that no model was trained against."""

@@ -1,0 +1,70 @@
+"""The Frank–Wolfe attack in the l1 ball."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from acl_tf.attacks.pgd import L1PGD, displaced
+from acl_tf.attacks.unforeseen.latent import Latent, LatentAttack
+
+
+class L1FrankWolfe(LatentAttack):
+    """Moves towards the corner of the l1 ball, cut with [0, 1], that the gradient points to; nothing is projected.
+
+    The perturbation after t steps is the mean of the t corners, so that the first step leaves the start.
+
+    Args:
+        epsilon: Radius of the ball around an image, in pixels of [0, 1].
+        steps: Number of steps.
+
+    Raises:
+        ValueError: If a number is negative or not finite.
+
+    Reference: Kang et al., "Testing Robustness Against Unforeseen Adversaries", arXiv 1908.08016; code:
+    ddkang/advex-uar, advex_uar/attacks/fw_attack.py.
+    """
+
+    def __init__(self, epsilon: float, steps: int) -> None:
+        super().__init__(epsilon, steps)
+
+    def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Latent:
+        return Latent(L1PGD(self.epsilon, 0.0, 0).start(shape, seed, dtype))
+
+    def render(self, images: tf.Tensor, latent: Latent) -> tf.Tensor:
+        # At the bounds of [0, 1], too, the gradient says which way is up.
+        return tf.grad_pass_through(lambda delta: displaced(images, delta))(latent.moving)
+
+    def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+        room = tf.where(gradient > 0, 1 - images, images)
+        return towards(moving, furthest_corner(gradient, room, self.epsilon), number)
+
+    def project(self, latent: Latent) -> tf.Tensor:
+        return latent.moving  # a mean of points of a convex set
+
+
+def furthest_corner(gradient: tf.Tensor, room: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Returns the point of the l1 ball around 0, cut with a box, that is furthest along a gradient.
+
+    Coordinates go as far as they can, those with the largest gradients first, until the radius is used up.
+
+    Args:
+        gradient: Shape `(batch, …)`.
+        room: How far each coordinate can go in the direction of its gradient; of the same shape.
+        epsilon: Radius of the ball.
+
+    Returns:
+        Tensor of the same shape.
+    """
+    shape = tf.shape(gradient)
+    largest_first = tf.argsort(tf.reshape(tf.abs(gradient), [shape[0], -1]), direction="DESCENDING")
+    # In float64: the sums of thousands of coordinates are compared with single ones.
+    flat = tf.cast(tf.reshape(room, [shape[0], -1]), tf.float64)
+    rooms = tf.gather(flat, largest_first, batch_dims=1)
+    moved = tf.clip_by_value(epsilon - tf.cumsum(rooms, axis=1, exclusive=True), 0, rooms)
+    sizes = tf.gather(moved, tf.argsort(largest_first), batch_dims=1)
+    return tf.sign(gradient) * tf.cast(tf.reshape(sizes, shape), gradient.dtype)
+
+
+def towards(point: tf.Tensor, corner: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """Returns the mean of the corners that were found in steps 0 to `number`, `point` being that of the earlier."""
+    return point + (corner - point) / tf.cast(number + 1, point.dtype)

@@ -1,0 +1,1 @@
+"""Certified accuracy by randomised smoothing."""

@@ -1,0 +1,94 @@
+"""Counting the votes of very many noisy copies of an image, on the devices of all workers."""
+
+import time
+from signal import Signals
+
+import numpy as np
+import tensorflow as tf
+
+from acl_tf.classifiers.smoothed import SmoothedClassifier
+from acl_tf.errors import Interrupted
+from acl_tf.training.interruption import Interruption
+from acl_tf.training.workers import Workers
+
+SECONDS_OF_A_CALL = 1.0  # within which a signal is noticed
+
+
+class VoteCounter:
+    """Counts votes in calls of about a second; the counts stay on the device from one to the next.
+
+    Args:
+        smoothed: Whose noise and votes they are.
+        classes: How many there are.
+        at_once: Draws that pass the network together, on each device; it does not change the counts.
+        workers: Whose replicas share the draws; None: this process, on one device.
+        interruption: Whether the user wants an end; None: never.
+    """
+
+    def __init__(
+        self,
+        smoothed: SmoothedClassifier,
+        classes: int,
+        at_once: int,
+        workers: Workers | None = None,
+        interruption: Interruption | None = None,
+    ) -> None:
+        self.smoothed = smoothed
+        self.classes = classes
+        self.at_once = at_once
+        self.workers = workers or Workers()
+        self.strategy = self.workers.strategy
+        self.interruption = interruption
+        self.batches = 1  # of each replica in a call
+        self.compiled = tf.function(self._add)
+
+    def __call__(self, image: np.ndarray, index: int, use: int, draws: int) -> np.ndarray:
+        """Returns how many draws are called each class, integers of shape `(classes,)`.
+
+        Args:
+            image: float32 in [0, 1], of shape `(height, width, 3)`.
+            index: Of the image; with the seed it determines the noise.
+            use: What the noise is for: each use has its own.
+            draws: How many.
+
+        Raises:
+            Interrupted: If a signal asked for an end.
+        """
+        pixels, counts, done = tf.constant(image), tf.zeros([self.classes], tf.int32), 0
+        (seed,) = self.smoothed.seeds(use, tf.constant([index]))
+        with self.workers.watched():
+            while done < draws:
+                begin = time.perf_counter()
+                end = min(done + self.batches * self.at_once * self.workers.replicas, draws)
+                arguments = pixels, seed, tf.constant(done), tf.constant(end), counts
+                # Called as a graph: TensorFlow takes the counters of several models for one that is traced too often.
+                counts = self.compiled.get_concrete_function(*arguments)(*arguments)
+                done = end
+                self._adjust(time.perf_counter() - begin)
+            return counts.numpy()
+
+    def _adjust(self, seconds: float) -> None:
+        """Stops if asked, and makes the next call twice as long where this one was short; all workers agree."""
+        signal = (self.interruption.signal or 0) if self.interruption else 0
+        signal, milliseconds = self.workers.gather([signal, round(1000 * seconds)]).max(axis=0)
+        if signal:
+            raise Interrupted(
+                f"Interrupted by {Signals(signal).name}; the images that are done are kept. Go on by the same command "
+                "with --resume.",
+                int(signal),
+            )
+        if milliseconds < 500 * SECONDS_OF_A_CALL:
+            self.batches *= 2
+        elif milliseconds > 2000 * SECONDS_OF_A_CALL:
+            self.batches = max(1, self.batches // 2)
+
+    def _add(self, image: tf.Tensor, seed: tf.Tensor, first: tf.Tensor, end: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+        """Returns counts with those of the draws from `first` to before `end`, of which each replica takes a part."""
+
+        def of_replica() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            share = -(-(end - first) // context.num_replicas_in_sync)
+            begin = first + tf.cast(context.replica_id_in_sync_group, tf.int32) * share
+            return self.smoothed.count(image, seed, begin, tf.minimum(begin + share, end), self.at_once, self.classes)
+
+        return counts + self.strategy.reduce("SUM", self.strategy.run(of_replica), axis=None)

@@ -1,0 +1,1 @@
+"""What can be measured: model folders, `.keras` files, SavedModels, smoothed classifiers."""

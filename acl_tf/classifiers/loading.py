@@ -1,0 +1,157 @@
+"""The classifier that an evaluation is about."""
+
+import functools
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from acl_tf.classifiers.saved_model import is_saved_model, load_served
+from acl_tf.data.image_set import ImageSet
+from acl_tf.errors import ModelFolderError, UsageError
+from acl_tf.export.batch_norm_folding import fold_batch_norm
+from acl_tf.files import sha256
+from acl_tf.hub.locate import find_model_folder
+from acl_tf.model_folder.files import MODEL
+from acl_tf.model_folder.read import load_model
+from acl_tf.types import Classifier
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A classifier, and where it comes from.
+
+    Attributes:
+        name: As the user calls it.
+        logits: From images in [0, 1] to logits, in inference mode.
+        attacked: What attacks look at: the same function, of a Keras model with batch normalisation folded into the
+            convolutions, which is faster.
+        image_size: Height and width of the images that it takes; None: any.
+        classes: Names of the classes; numbers where they are not known.
+        sha256: Of `model.keras`, or of the files of a SavedModel.
+        folder: The model folder; None for a lone `.keras` file or SavedModel.
+        trained_sigma: Standard deviation of the Gaussian noise that it was trained on; None: on none, or not known.
+    """
+
+    name: str
+    logits: Classifier
+    attacked: Classifier
+    image_size: int | None
+    classes: tuple[str, ...]
+    sha256: str
+    folder: Path | None
+    trained_sigma: float | None = None
+
+    def described(self) -> str:
+        """Returns what it takes and knows, in words."""
+        size = f"{self.image_size}x{self.image_size}" if self.image_size else "any"
+        return f"images of {size} pixels, {len(self.classes)} classes"
+
+    def check(self, image_set: ImageSet) -> None:
+        """Checks that the classes are as many as the model's, and warns where they are called otherwise.
+
+        Raises:
+            UsageError: If they are not as many.
+        """
+        if len(image_set.classes) != len(self.classes):
+            raise UsageError(
+                f"{self.name} knows {len(self.classes)} classes, and {image_set.name} has {len(image_set.classes)}; "
+                f"fine-tune an encoder on that data set first. Received: --dataset {image_set.name}"
+            )
+        differing = [pair for pair in zip(self.classes, image_set.classes) if _are_names(pair) and pair[0] != pair[1]]
+        if differing:
+            logger.warning(
+                "%s calls class %s what the model calls %s; labels are compared by their numbers.",
+                image_set.name,
+                *reversed(differing[0]),
+            )
+
+    def check_noise(self, sigma: float) -> None:
+        """Warns where the model was trained on other noise than it is to be smoothed by."""
+        if self.trained_sigma is not None and self.trained_sigma != sigma:
+            logger.warning(
+                "%s was trained on noise of sigma %g; it is smoothed by sigma %g.", self.name, self.trained_sigma, sigma
+            )
+
+
+def load_classifier(name: str) -> LoadedClassifier:
+    """Loads a classifier from a run folder, a model folder, a `.keras` file, a SavedModel or the Hub.
+
+    Raises:
+        ModelFolderError: If it is missing, damaged, or no classifier of images.
+        UnsafeModelError: If it would do more than compute.
+        HubError: If it is on the Hub, and that cannot be reached, or refuses.
+    """
+    path = Path(name).expanduser()
+    if is_saved_model(path):
+        served = load_served(path)
+        check_shapes(name, served.input_shape, served.output_shape)
+        return LoadedClassifier(
+            name,
+            served.logits,
+            served.logits,
+            served.input_shape[1],
+            _numbers(served.output_shape),
+            served.sha256,
+            None,
+        )
+    folder = None if Path(name).suffix == ".keras" else find_model_folder(name)
+    model = load_model(folder or name)
+    config: dict[str, Any] = model.config if folder else {}
+    if config.get("kind", "classifier") != "classifier":
+        raise ModelFolderError(
+            f"A classifier is needed here, and this is an encoder; make one of it by acl-tf finetune {name}. "
+            f"Received: {name!r}"
+        )
+    check_shapes(name, model.input_shape, model.output_shape)
+    return LoadedClassifier(
+        name,
+        functools.partial(model, training=False),
+        functools.partial(fold_batch_norm(model), training=False),
+        model.input_shape[1],
+        tuple(config.get("classes") or _numbers(model.output_shape)),
+        sha256(folder / MODEL if folder else Path(name)),
+        folder,
+        _trained_sigma(config.get("recipe")),
+    )
+
+
+def check_shapes(name: str, taken: Any, returned: Any) -> None:
+    """Checks that a model takes square images and returns a logit a class.
+
+    Raises:
+        ModelFolderError: If it does not.
+    """
+    if _is_shape(taken, 4) and taken[0] is not None:
+        raise ModelFolderError(f"A classifier takes batches of any size. Received: {name!r}, from {taken}")
+    if not (_is_shape(taken, 4) and taken[1] == taken[2] and taken[3] == 3 and _is_shape(returned, 2)):
+        raise ModelFolderError(
+            f"A classifier takes square images (batch, size, size, 3) and returns logits (batch, classes). "
+            f"Received: {name!r}, from {taken} to {returned}"
+        )
+    if (returned[1] or 0) < 2:
+        raise ModelFolderError(
+            f"A classifier returns a logit for each of two classes or more. Received: {name!r}, returning {returned}"
+        )
+
+
+def _numbers(returned: tuple[int | None, ...]) -> tuple[str, ...]:
+    """Returns the numbers of the classes of logits of a shape."""
+    return tuple(map(str, range(returned[1] or 0)))
+
+
+def _trained_sigma(recipe: Any) -> float | None:
+    method = recipe.get("method") if isinstance(recipe, Mapping) else None
+    sigma = method.get("sigma") if isinstance(method, Mapping) else None
+    return float(sigma) if isinstance(sigma, int | float) else None
+
+
+def _is_shape(shape: Any, axes: int) -> bool:
+    return isinstance(shape, tuple) and len(shape) == axes
+
+
+def _are_names(classes: Iterable[str]) -> bool:
+    return not any(name.isdigit() for name in classes)

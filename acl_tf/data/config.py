@@ -1,0 +1,41 @@
+"""The configuration of the images: which ones, and how they are augmented."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from acl_tf.config import Count, Interval, NonNegative, Number, Probability, Section, Share, as_tuple, ascending
+
+
+class DataConfig(Section):
+    """Which images to train on.
+
+    Attributes:
+        dataset: A TFDS name, `digits`, a folder of images, or an `.npz` file.
+        data_dir: Where TFDS finds prepared data sets; none: `TFDS_DATA_DIR`, or TFDS' default.
+        split: As TFDS names it.
+        limit: Take the first so many images, in stored order.
+        image_size: Height and width that images of a folder are resized to; none: they must all have one size.
+        skip_bad_images: Leave out the unreadable images of a folder instead of stopping.
+    """
+
+    dataset: Annotated[str, Field(min_length=1)] = "cifar10"
+    data_dir: str | None = None
+    split: str = "train"
+    limit: Count | None = None
+    image_size: Annotated[int, Field(ge=8)] | None = None
+    skip_bad_images: bool = False
+
+
+class AugmentationConfig(Section):
+    """SimCLR's augmentation; see `acl_tf.data.augment.Augmentation`."""
+
+    crop_scale: Annotated[tuple[Share, Share], as_tuple, AfterValidator(ascending)] = (0.1, 1.0)
+    crop_ratio: Interval = (3 / 4, 4 / 3)
+    flip: bool = True
+    brightness: NonNegative = 0.4
+    contrast: NonNegative = 0.4
+    saturation: NonNegative = 0.4
+    hue: Annotated[Number, Field(ge=0, le=0.5)] = 0.1
+    jitter_probability: Probability = 0.8
+    grayscale_probability: Probability = 0.2

@@ -1,0 +1,236 @@
+"""The model card: `README.md` of a model folder, made from its configuration and records."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import jinja2
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+
+from acl_tf import record_text
+from acl_tf.errors import ModelFolderError
+from acl_tf.model_folder.files import CARD
+from acl_tf.records import Record
+
+# Metadata that is generated; whatever other keys a user sets are kept, and other tags.
+GENERATED = ("library_name", "pipeline_tag", "datasets", "metrics", "model-index")
+TAGS = ("acl-tf", "adversarial-robustness", "contrastive-learning")
+# Variants and methods that train without an attack; whatever else has an attack in its recipe was trained against it.
+NOT_ATTACKED = ("s2s", "standard", "gaussian")
+# What the Hub calls the data sets of TFDS, where it has them.
+DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
+NOWHERE = "user/name"
+
+_METADATA = re.compile(r"\A---\s*\n(.*?)^---\s*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_GENERATED = re.compile(r"<!-- acl-tf begin (?P<repo_id>\S+): .*?-->\n.*?<!-- acl-tf end -->\n?", re.DOTALL)
+_TEMPLATES = jinja2.Environment(
+    loader=jinja2.PackageLoader("acl_tf.model_folder"),
+    autoescape=False,  # it is Markdown
+    keep_trailing_newline=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+
+def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | None = None, previous: str = "") -> str:
+    """Makes a model card.
+
+    Args:
+        config: The model folder's `config.json`.
+        records: Its `records.jsonl`.
+        repo_id: Where the model is published; None: where `previous` says, if it does.
+        previous: The card so far. What stands in it outside of the generated part is the user's, and is kept, as are
+            the user's metadata (a licence, for example).
+
+    Returns:
+        Markdown, with metadata as the Hub reads them. The same arguments give the same card.
+    """
+    metadata, body = _split(previous)
+    generated = _GENERATED.search(body)
+    repo_id = repo_id or (generated["repo_id"] if generated else NOWHERE)
+    text = _TEMPLATES.get_template("card.md").render(
+        title=_title(config, repo_id),
+        config=config,
+        described=", ".join(_described(config)),
+        facts=[(key, _cell(value)) for key, value in _facts(config)],
+        repo_id=repo_id,
+        returned="features" if config["kind"] == "encoder" else "logits",
+        attacked=attack_in_training(config) is not None,
+        imported=_at(config, "recipe", "imported_from") is not None,
+        method=_at(config, "recipe", "method", "name"),
+        mode=_at(config, "recipe", "method", "mode"),
+        measured_under_attack=any(_is_attacked(record) for record in records),
+        rows=[[_cell(cell) for cell in record_text.cells(record)] for record in records],
+        recipe=_yaml(without_local_paths(config.get("recipe") or {})).rstrip(),
+    )
+    begin = f"<!-- acl-tf begin {repo_id}: made from config.json and records.jsonl; write above or below -->"
+    text = f"{begin}\n{text}<!-- acl-tf end -->\n"
+    made, own = _metadata(config, records, repo_id), _own(metadata)
+    front = _yaml({**made, **own, "tags": [*made["tags"], *own.get("tags", [])]})
+    if generated:
+        return f"---\n{front}---\n{body[: generated.start()]}{text}{body[generated.end() :]}"
+    below = f"\n{body.strip()}\n" if body.strip() else ""
+    return f"---\n{front}---\n{text}{below}"
+
+
+def users_text(text: str) -> str:
+    """Returns what stands in a card outside of the generated part, without metadata."""
+    return _GENERATED.sub("", _split(text)[1]).strip()
+
+
+def merged(older: str, newer: str) -> str:
+    """Returns a card with what users wrote into either of two: metadata of both, the newer text if there is any.
+
+    Args:
+        older: A card.
+        newer: Another, whose metadata and text go before those of the first.
+    """
+    metadata = {**_own(_split(older)[0]), **_own(_split(newer)[0])}
+    body = _split(newer if users_text(newer) or not users_text(older) else older)[1]
+    return f"---\n{_yaml(metadata)}---\n{body}"
+
+
+def without_local_paths(value: Any) -> Any:
+    """Returns a recipe without the folders of this machine: of an absolute path, its last part."""
+    if isinstance(value, Mapping):
+        return {key: without_local_paths(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_local_paths(part) for part in value]
+    return PurePath(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
+
+
+def _split(text: str) -> tuple[dict[str, Any], str]:
+    """Returns metadata and body of a card."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    match = _METADATA.match(text)
+    if not match:
+        return {}, text
+    try:
+        metadata = yaml.safe_load(match[1])
+    except yaml.YAMLError as error:
+        reason = str(error).splitlines()[0]
+        raise ModelFolderError(f"The metadata at the head of {CARD} are no YAML: {reason}.") from error
+    return metadata if isinstance(metadata, dict) else {}, text[match.end() :]
+
+
+def _metadata(config: Mapping[str, Any], records: Sequence[Record], repo_id: str) -> dict[str, Any]:
+    classifier = config["kind"] == "classifier"
+    dataset = _at(config, "recipe", "data", "dataset")
+    return ModelCardData(
+        library_name="keras",
+        pipeline_tag="image-classification" if classifier else "image-feature-extraction",
+        tags=[tag for tag in TAGS if tag != "adversarial-robustness" or attack_in_training(config)],
+        datasets=[DATASETS[dataset]] if dataset in DATASETS else None,
+        metrics=["accuracy"] if records else None,
+        model_name=repo_id if records else None,
+        eval_results=[_result(record) for record in records] or None,
+    ).to_dict()
+
+
+def attack_in_training(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Returns the attack that a model was trained against, or None where there was none, or it is not known.
+
+    Args:
+        config: The model folder's `config.json`.
+    """
+    recipe = config.get("recipe")
+    named = _at(recipe, "method", "name") or _at(recipe, "objective", "variant")
+    attack = _at(recipe, "attack")
+    return attack if isinstance(attack, Mapping) and "epsilon" in attack and named not in NOT_ATTACKED else None
+
+
+def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the user's metadata; of the tags, those that were not generated."""
+    own = {key: value for key, value in metadata.items() if key not in (*GENERATED, "tags")}
+    tags = metadata.get("tags")
+    added = [tag for tag in tags if tag not in TAGS] if isinstance(tags, list) else []
+    return {**own, "tags": added} if added else own
+
+
+def _result(record: Record) -> EvalResult:
+    """Returns a record as the Hub's model index has it.
+
+    The Hub puts results of one data set together and forgets what else is said of it: the attack goes to the metric.
+    """
+    name = record["metric"].replace("_", " ").capitalize()
+    special = _is_attacked(record) or any(key in record["protocol"] for key in ("corruption", "sigma"))
+    return EvalResult(
+        task_type="image-classification",
+        dataset_type=DATASETS.get(record.get("dataset", ""), record.get("dataset") or "unknown"),
+        dataset_name=record.get("dataset") or "unknown",
+        dataset_split=record.get("split"),
+        metric_type="accuracy" if record["metric"].endswith("accuracy") else record["metric"],
+        metric_name=f"{name} ({record_text.attack(record['protocol'])})" if special else name,
+        metric_value=record["value"],
+        metric_args={**record["protocol"], "n": record.get("n")},
+    )
+
+
+def _is_attacked(record: Record) -> bool:
+    return record["protocol"].get("attack", "none") != "none"
+
+
+def _described(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what is known of the network."""
+    if config.get("classes"):
+        yield f"{len(config['classes'])} classes"
+    if "arch" in config:
+        yield f"{config['arch']} of width {config['width']:g}"
+    if "input_shape" in config:
+        height, width, _ = config["input_shape"]
+        yield f"images of {width}×{height} pixels"
+    if "features" in config:
+        yield f"{config['features']} features"
+    if config.get("batch_norm") == "paired":
+        yield f"the {config['branch']} branch of paired batch normalisation"
+
+
+def _title(config: Mapping[str, Any], repo_id: str) -> str:
+    return f"{config.get('arch', 'Image')} {config['kind']}" if repo_id == NOWHERE else repo_id.split("/")[1]
+
+
+def _facts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields what is most asked of a recipe, where it says so; the whole of it stands below."""
+    recipe = config.get("recipe") or {}
+    asked = {
+        "pre-training": ("objective", "variant"),
+        "fine-tuning": ("method", "name"),
+        "what is trained": ("method", "mode"),
+        "encoder": ("encoder", "source"),
+        "data set": ("data", "dataset"),
+        "labels": ("data", "labels"),
+        "epochs": ("training", "epochs"),
+        "batch size": ("training", "batch_size"),
+        "seed": ("training", "seed"),
+        "imported from": ("imported_from",),
+    }
+    for name, keys in asked.items():
+        value = without_local_paths(_at(recipe, *keys))
+        if value is not None:
+            yield name, str(value)
+    attack = attack_in_training(config)
+    if attack:
+        radius, step_size = record_text.epsilon(attack["epsilon"]), record_text.epsilon(attack.get("step_size"))
+        yield "attack in training", f"PGD, l∞ {radius}, {attack.get('steps')} steps of {step_size}"
+    elif "attack" in recipe:
+        yield "attack in training", "none"
+    if config.get("classes"):
+        yield "classes", ", ".join(config["classes"])
+    if config.get("versions"):
+        yield "versions", ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+
+
+def _at(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _cell(value: str) -> str:
+    """Returns text as it can stand in a table of Markdown."""
+    return record_text.printable(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _yaml(value: Any) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

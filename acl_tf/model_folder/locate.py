@@ -1,0 +1,60 @@
+"""Model folders on disk, and what their small files say; neither TensorFlow nor Keras is needed."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from acl_tf.errors import ModelFolderError
+from acl_tf.files import tidy
+from acl_tf.model_folder.files import CONFIG
+from acl_tf.model_folder.manifest import MANIFEST
+from acl_tf.model_folder.origin import origin_of
+from acl_tf.records import RECORDS, Record, read_file
+
+
+def find_on_disk(model: str | Path) -> Path:
+    """Returns the model folder that a MODEL names: a run folder's, or itself.
+
+    Args:
+        model: As the user gave it.
+
+    Raises:
+        ModelFolderError: If there is none.
+    """
+    folder = Path(model).expanduser()
+    for candidate in (folder, folder / "model"):
+        if not (candidate / MANIFEST).is_file():
+            with contextlib.suppress(OSError):
+                tidy(candidate)  # a process may be exchanging the folder for another, or was killed when it did
+        if (candidate / MANIFEST).is_file():
+            return candidate
+    if (folder / "checkpoints").is_dir():
+        raise ModelFolderError(
+            f"The run {folder} has no model yet: finish it by acl-tf pretrain --resume --output {folder}"
+        )
+    raise ModelFolderError(f"No model folder and no run. Received: {str(model)!r}")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Returns `config.json` of a model folder; with its `origin`, where that is the Hub.
+
+    Raises:
+        ModelFolderError: If it is no JSON object.
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        origin = origin_of(folder)
+    except (ValueError, RecursionError) as error:
+        raise ModelFolderError(f"{folder / CONFIG} is damaged: {error}") from error
+    if not isinstance(config, dict) or config.get("kind") not in ("encoder", "classifier"):
+        raise ModelFolderError(f"{folder / CONFIG} is damaged: it does not say what kind of model this is.")
+    classes = config.get("classes") or []
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ModelFolderError(f"{folder / CONFIG} is damaged: its classes are no list of names.")
+    return {**config, "origin": origin} if origin else config
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Returns the records of a model folder; none where nothing was measured."""
+    return read_file(folder / RECORDS) if (folder / RECORDS).exists() else []

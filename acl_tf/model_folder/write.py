@@ -1,0 +1,149 @@
+"""The model folder: what a run leaves behind, and what a Hub repository holds."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from acl_tf.export.saved_model import export_saved_model
+from acl_tf.files import folder_atomically, locked, sha256, write_atomically
+from acl_tf.model_folder.card import card
+from acl_tf.model_folder.files import CARD, CONFIG, MODEL, PAIRED, SAVED_MODEL
+from acl_tf.model_folder.locate import read_config, read_records
+from acl_tf.model_folder.manifest import write_manifest
+from acl_tf.model_folder.weights import named_weights
+from acl_tf.models.branch import Branch
+from acl_tf.models.encoder import Encoder
+from acl_tf.models.heads import ProjectionHead, linear_classifier
+from acl_tf.models.paired_model import extract_branch
+from acl_tf.records import RECORDS, Record, add_records
+from acl_tf.versions import versions
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a model folder is made of.
+
+    Attributes:
+        encoder: With both branches.
+        branch: The one to publish.
+        recipe: How it came about: the run's configuration, or where it was imported from.
+        projection_head: Where there is one; kept for further pre-training.
+        classifier: A dense layer on the features, where there is one: then the folder is a classifier's.
+        classes: Names of the classes of a classifier.
+    """
+
+    encoder: Encoder
+    branch: Branch
+    recipe: Mapping[str, Any]
+    projection_head: ProjectionHead | None = None
+    classifier: keras.layers.Dense | None = None
+    classes: tuple[str, ...] = ()
+
+
+def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Record] = ()) -> None:
+    """Writes a model folder, whole or not at all; it takes the place of one that is there.
+
+    Args:
+        path: Of the folder.
+        trained: What goes into it.
+        records: What is known of its accuracy; each gets the SHA-256 of the model.
+    """
+    with locked(path), folder_atomically(path) as folder:
+        model, config = published_model(trained), _config(trained)
+        model.save(folder / MODEL)
+        export_saved_model(model, folder / SAVED_MODEL, config["kind"])
+        _save_weights(folder / PAIRED, trained)
+        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        digest = sha256(folder / MODEL)
+        _add(folder, [{**record, "model_sha256": digest} for record in records])
+
+
+def add_to_model_folder(folder: Path, records: Sequence[Record]) -> None:
+    """Adds records to a model folder; whoever looks sees it before or after, with a manifest that fits.
+
+    Several processes may do so at once.
+
+    Args:
+        folder: The model folder.
+        records: What was measured of its model.
+
+    Raises:
+        OSError: If it cannot be written to.
+    """
+    folder = folder.resolve()  # of a symbolic link, the target is what gets the records
+    with locked(folder), folder_atomically(folder) as copy:
+        shutil.copytree(folder, copy, copy_function=_link, dirs_exist_ok=True)
+        _add(copy, records)
+
+
+def published_model(trained: TrainedModel) -> keras.Model:
+    """Returns the plain Keras model of the published branch: features of an encoder, logits of a classifier."""
+    name = f"{trained.encoder.arch}_{trained.branch}".replace("-", "_")
+    encoder = extract_branch(trained.encoder, trained.branch, name)
+    if trained.classifier is None:
+        return encoder
+    classifier = linear_classifier(encoder, trained.classifier.units)
+    classifier.get_layer("fc").set_weights(trained.classifier.get_weights())
+    return classifier
+
+
+def _add(folder: Path, records: Sequence[Record]) -> None:
+    """Adds records, and makes what depends on them anew: the card and the manifest."""
+    if records:
+        add_records(folder / RECORDS, records)
+    previous = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).exists() else ""
+    write_atomically(folder / CARD, card(read_config(folder), read_records(folder), previous=previous))
+    write_manifest(folder)
+
+
+def _link(source: str, target: str) -> None:
+    """Makes a file appear in a second place; copies it where the file system knows no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _config(trained: TrainedModel) -> dict[str, Any]:
+    encoder, head = trained.encoder, trained.projection_head
+    return {
+        "kind": "encoder" if trained.classifier is None else "classifier",
+        "arch": encoder.arch,
+        "width": encoder.width,
+        "stem": encoder.stem,
+        "input_shape": list(encoder.image_shape),
+        "features": encoder.feature_dim,
+        "classes": list(trained.classes) if trained.classifier is not None else None,
+        "branch": str(trained.branch),
+        "batch_norm": encoder.batch_norm,
+        "projection_head": {"input_dim": head.input_dim, "blocks": head.blocks} if head else None,
+        "mean": list(encoder.mean),
+        "std": list(encoder.std),
+        "recipe": dict(trained.recipe),
+        "versions": versions(),
+    }
+
+
+def _save_weights(path: Path, trained: TrainedModel) -> None:
+    parts = {"encoder": trained.encoder, "projection_head": trained.projection_head}
+    arrays: dict[str, np.ndarray] = {}
+    for part, model in parts.items():
+        arrays |= {f"{part}/{name}": variable.numpy() for name, variable in named_weights(model).items()}
+    if trained.classifier is not None:
+        kernel, bias = trained.classifier.get_weights()
+        arrays |= {"classifier/fc/kernel": kernel, "classifier/fc/bias": bias}
+    # safetensors writes other memory layouts wrong, without a word.
+    contiguous = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
+    path.write_bytes(safetensors.numpy.save(contiguous, metadata={"format": "acl_tf"}))

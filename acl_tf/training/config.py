@@ -1,0 +1,68 @@
+"""The configuration of a training: optimiser, length, records."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from acl_tf.config import Count, NonNegative, Number, Positive, Section, known, regular_expression
+from acl_tf.training import OPTIMIZERS
+
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"]
+
+
+class OptimizerConfig(Section):
+    """The optimiser and its schedule.
+
+    Attributes:
+        name: `lars`, `sgd` or `adamw`.
+        learning_rate: At the end of the warm-up.
+        momentum: Of LARS and SGD.
+        weight_decay: Coupled in LARS and SGD, decoupled in AdamW.
+        trust_coefficient: Of LARS.
+        exclude: Regular expression of the variables that LARS leaves unscaled and without weight decay.
+        warmup_epochs: Of linear warm-up from 0; none: min(10, 10 % of the epochs).
+        final_learning_rate: Where the cosine ends.
+    """
+
+    name: Annotated[str, known(OPTIMIZERS)] = "lars"
+    learning_rate: Positive = 5.0
+    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 1e-6
+    trust_coefficient: Positive = 1e-3
+    exclude: Annotated[str, AfterValidator(regular_expression)] | None = None
+    warmup_epochs: NonNegative | None = None
+    final_learning_rate: NonNegative = 1e-6
+
+
+class RunConfig(Section):
+    """How long to train, and how to keep track.
+
+    Attributes:
+        epochs: Passes over the images; the last incomplete batch of each is left out.
+        precision: `float32`, `mixed_bfloat16`, `mixed_float16`, or `float64` (for tests).
+        seed: Of initialisation, order and all randomness.
+        checkpoint_steps: A checkpoint is written every so many steps, and at the end of every epoch.
+        keep_checkpoints: How many of the newest checkpoints are kept; at least 2, so that one may break.
+        log_steps: Metrics are written every so many steps, and at the end of every epoch.
+        steps_per_call: How many steps TensorFlow takes at a time, which saves time where a step is short; signals and
+            NaNs are noticed after them.
+        jit: Whether XLA compiles the step; on one device. It draws other random numbers.
+        tf32: Whether GPUs may round the factors of float32 products to 10 bits of mantissa, which is several times
+            faster.
+    """
+
+    epochs: Count = 1000
+    precision: Precision = "float32"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    checkpoint_steps: Count = 500
+    keep_checkpoints: Annotated[int, Field(ge=2)] = 3
+    log_steps: Count = 10
+    steps_per_call: Count = 1
+    jit: bool = False
+    tf32: bool = True
+
+
+class TrainingConfig(RunConfig):
+    """How long and how to train; `batch_size` is that of all devices together, in images."""
+
+    batch_size: Annotated[int, Field(ge=2)] = 512

@@ -1,0 +1,71 @@
+"""From a MODEL argument to a model folder, on disk or on the Hub; neither TensorFlow nor Keras is needed."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from acl_tf.errors import HubError, UsageError
+from acl_tf.hub.names import hub_name
+from acl_tf.hub.pull import Snapshot, fetch
+from acl_tf.model_folder.files import MODEL_FILES
+from acl_tf.model_folder.locate import find_on_disk
+
+
+def find_model(model: str, files: Collection[str] | None = MODEL_FILES) -> Path:
+    """Returns what a MODEL names: a `.keras` file, or a model folder as `find_model_folder` finds it."""
+    return Path(model).expanduser() if Path(model).suffix == ".keras" else find_model_folder(model, files)
+
+
+def find_model_folder(model: str | Path, files: Collection[str] | None = MODEL_FILES) -> Path:
+    """Returns the model folder that a MODEL names: a run folder, a model folder, or `user/name[@revision]` on the Hub.
+
+    Args:
+        model: As the user gave it. What is on disk goes before what is on the Hub.
+        files: Which ones to download from the Hub; None: all.
+
+    Returns:
+        The folder; of a model on the Hub, its snapshot in the cache, which is not to be written to.
+
+    Raises:
+        ModelFolderError: If there is none on disk.
+        HubError: If there is none on the Hub, or it cannot be reached.
+    """
+    snapshot = find_on_hub(str(model), files)
+    if snapshot:
+        return snapshot.folder
+    return find_on_disk(model)
+
+
+def find_on_hub(model: str, files: Collection[str] | None = MODEL_FILES) -> Snapshot | None:
+    """Returns the files of a model on the Hub, or None where a MODEL names something on disk.
+
+    Args:
+        model: As the user gave it.
+        files: Which ones to download; None: all.
+
+    Raises:
+        HubError: If there is none, or the Hub cannot be reached.
+    """
+    name = hub_name(model)
+    try:
+        return fetch(name, files) if name else None
+    except HubError as error:
+        raise HubError(f"No folder {model!r} is here, and on the Hub it is not to be had. {error}") from error
+
+
+def of_revision(model: str, revision: str | None) -> str:
+    """Returns a MODEL argument with a revision in it.
+
+    Args:
+        model: The argument.
+        revision: Of a model on the Hub; None: as the argument says.
+
+    Raises:
+        UsageError: If the model is on disk, or names a revision itself.
+    """
+    if revision is None:
+        return model
+    if not hub_name(f"{model}@{revision}") or hub_name(model) != hub_name(model.split("@")[0]):
+        raise UsageError(
+            f"A revision is one of a model on the Hub, user/name. Received: {model!r} with revision {revision!r}"
+        )
+    return f"{model}@{revision}"
