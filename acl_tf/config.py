@@ -1,16 +1,18 @@
 """Configurations: typed, validated, read from YAML and written back. Each command's own lies beside its code."""
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from acl_tf.errors import UsageError
+from acl_tf.record_text import flat
 from acl_tf.registry import Registry, nearest
 
 
@@ -69,15 +71,92 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+AnyConfig = TypeVar("AnyConfig", bound=Section)
+Settings = Mapping[str, Any]
+# The classes of the sections of a configuration that depend on what it chooses; None: there is no such section then.
+Sections = Mapping[str, type[Section] | None]
+
+
 class CommandConfig(Section):
     """The configuration of a command; `command` names the folder of its recipes."""
 
     command: ClassVar[str]
 
+    @classmethod
+    def sections(cls, settings: Settings) -> Sections:
+        """Returns the classes of the sections whose keys depend on what the settings choose.
 
-AnyConfig = TypeVar("AnyConfig", bound=Section)
+        Args:
+            settings: Nested mappings, as read from YAML.
+
+        Raises:
+            UsageError: If there is no such choice.
+        """
+        return {}
+
+    @classmethod
+    def published(cls, settings: Settings) -> Settings:
+        """Returns the defaults of what the settings choose, for where they and the recipe say nothing."""
+        return {}
+
+
 AnyCommandConfig = TypeVar("AnyCommandConfig", bound=CommandConfig)
-Settings = Mapping[str, Any]
+
+
+class Choice(NamedTuple):
+    """A section that chooses a class by its name; its other keys are that class's `Settings`.
+
+    Attributes:
+        registry: Names, and the classes that they stand for.
+        section: Name of the section.
+        default: Name of the class where the settings name none.
+        key: Key of the name.
+        shared: Further keys, of all classes.
+    """
+
+    registry: Registry
+    section: str
+    default: str
+    key: str = "name"
+    shared: tuple[type[Section], ...] = ()
+
+    def name_in(self, settings: Settings) -> str:
+        """Returns the name that the settings choose, or the default.
+
+        Raises:
+            UsageError: If there is no class of that name.
+        """
+        section = settings.get(self.section)
+        name = section.get(self.key, self.default) if isinstance(section, Mapping) else self.default
+        if name not in self.registry:
+            names = list(self.registry)
+            raise UsageError(
+                f"Configuration key {self.section}.{self.key}: expected one of {', '.join(names)}"
+                f"{nearest(str(name), names) or '.'} Received: {name!r}"
+            )
+        return name
+
+    def class_in(self, settings: Settings) -> Any:
+        """Returns the class that the settings choose; raises as `name_in`."""
+        return self.registry[self.name_in(settings)]
+
+    def section_in(self, settings: Settings) -> type[Section]:
+        """Returns the class of the section: the name, and the keys of the chosen class; raises as `name_in`."""
+        return named_section(self.key, self.name_in(settings), (self.class_in(settings).Settings, *self.shared))
+
+
+@functools.cache
+def named_section(key: str, name: str, parts: tuple[type[Section], ...]) -> type[Section]:
+    """Returns a section that begins with a name, followed by the keys of others.
+
+    Args:
+        key: Key of the name.
+        name: Its only value, and default.
+        parts: Sections whose keys follow, the last ones first.
+    """
+    named: dict[str, Any] = {key: (Literal[name], name)}
+    head = create_model("NamedSection", __base__=Section, **named)
+    return create_model(parts[0].__qualname__, __base__=(*parts, head))
 
 
 def recipe_names(command: str = "pretrain") -> list[str]:
@@ -157,10 +236,90 @@ def build(config: type[AnyConfig], settings: Settings) -> AnyConfig:
     Raises:
         UsageError: At the first wrong key or value: the key, what was expected, what was received, the nearest name.
     """
+    kind: type[Any] = config
+    if issubclass(config, CommandConfig):
+        sections = config.sections(settings)
+        _check_sections(sections, settings)
+        kind = _with_sections(config, tuple(sections.items()))
+        needed: Settings = {name: {} for name, section in sections.items() if section is not None}
+        settings = merge(merge(needed, config.published(settings)), settings)
     try:
-        return config.model_validate(settings)
+        return kind.model_validate(settings)
     except ValidationError as error:
-        raise UsageError(_explain(config, error.errors()[0])) from error
+        raise UsageError(_explain(kind, error.errors()[0])) from error
+
+
+def checked_settings(kind: type[AnyConfig], values: Settings) -> AnyConfig:
+    """Returns the settings that keyword arguments give a class.
+
+    Args:
+        kind: The `Settings` of the class.
+        values: The keyword arguments.
+
+    Raises:
+        ValueError: If one is unknown, missing, or out of range.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key, received = ".".join(map(str, first["loc"])), first["input"]
+        if first["type"] == "extra_forbidden":
+            keys = ", ".join(kind.model_fields) or "none"
+            raise ValueError(f"`{key}` is no setting here; there are: {keys}. Received: {key}={received!r}") from error
+        if first["type"] == "missing":
+            raise ValueError(f"`{key}` must be given. Received: {', '.join(values) or 'no settings'}") from error
+        raise ValueError(f"`{key}` must be {_expected(first)}. Received: {key}={received!r}") from error
+
+
+def _check_sections(sections: Sections, settings: Settings) -> None:
+    for name, section in sections.items():
+        if section is None and settings.get(name) is not None:
+            raise UsageError(
+                f"Configuration key {name}: nothing that is chosen uses this section; leave it out. "
+                f"Received: {settings[name]!r}"
+            )
+
+
+@functools.cache
+def _with_sections(config: type[Any], sections: tuple[tuple[str, type[Section] | None], ...]) -> type[Any]:
+    """Returns the configuration whose sections are of these classes; it is a subclass."""
+    fields: dict[str, Any] = {name: (None, None) if kind is None else (kind, ...) for name, kind in sections}
+    return create_model(config.__name__, __base__=config, **fields) if fields else config
+
+
+def suited(config: type[CommandConfig], settings: Settings, chosen: Settings) -> tuple[Settings, list[str]]:
+    """Returns settings without what is not for the classes that others choose, and the keys that were left out.
+
+    A recipe for one method may thus be the base of another method's configuration.
+
+    Args:
+        config: The class that will be built.
+        settings: Nested mappings, of a recipe.
+        chosen: Settings that choose.
+    """
+    before, after = config.sections(settings), config.sections(chosen)
+    kept: dict[str, Any] = dict(settings)
+    left_out = []
+    for name, section in after.items():
+        if isinstance(settings.get(name), Mapping) and section is not before[name]:
+            keys = section.model_fields if section is not None else {}
+            left_out += [f"{name}.{key}" for key in settings[name] if key not in keys]
+            kept[name] = {key: value for key, value in settings[name].items() if key in keys}
+            if section is None:
+                del kept[name]
+    return kept, left_out
+
+
+def without_unused(config: type[CommandConfig], settings: Settings) -> Settings:
+    """Returns the settings of a run of acl-tf 0.1 without the keys that nothing used, which that version wrote too."""
+    kept: dict[str, Any] = dict(settings)
+    for name, section in config.sections(settings).items():
+        if section is None:
+            kept.pop(name, None)
+        elif isinstance(settings.get(name), Mapping):
+            kept[name] = {key: value for key, value in settings[name].items() if key in section.model_fields}
+    return kept
 
 
 def to_yaml(config: Section) -> str:
@@ -168,16 +327,10 @@ def to_yaml(config: Section) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def differences(one: Section, other: Section, prefix: str = "") -> list[str]:
+def differences(one: Section, other: Section) -> list[str]:
     """Returns the dotted keys at which two configurations differ."""
-    keys = []
-    for name in type(one).model_fields:
-        mine, theirs = getattr(one, name), getattr(other, name)
-        if isinstance(mine, Section):
-            keys += differences(mine, theirs, f"{prefix}{name}.")
-        elif mine != theirs:
-            keys.append(f"{prefix}{name}")
-    return keys
+    mine, theirs = flat(one.model_dump()), flat(other.model_dump())
+    return [key for key in dict.fromkeys([*mine, *theirs]) if mine.get(key) != theirs.get(key)]
 
 
 def _yaml(text: bytes | str, source: str) -> Any:
@@ -197,13 +350,17 @@ def _explain(config: type[Section], error: Any) -> str:
         return f"Unknown configuration key {key}{hint} Known there: {', '.join(known)}. Received: {received!r}"
     if not location:  # from a validator of the whole configuration, which names the key itself
         return error["msg"].removeprefix("Value error, ")
-    expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    expected = _expected(error)
     if error["type"] == "literal_error":
         expected += nearest(str(received), re.findall("'([^']+)'", expected))
     if error["type"] in ("model_type", "missing"):
         expected = "a mapping of keys to values" if error["type"] == "model_type" else "a value"
     end = "" if expected.endswith("?") else "."
     return f"Configuration key {key}: expected {expected}{end} Received: {received!r}"
+
+
+def _expected(error: Any) -> str:
+    return error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
 
 
 def _section(config: type[Section], location: list[str]) -> type[Section]:

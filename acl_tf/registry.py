@@ -2,10 +2,12 @@
 
 import difflib
 import importlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from acl_tf.errors import UsageError
+
+Registered = TypeVar("Registered")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -28,7 +30,7 @@ class Registry:
 
     def __init__(self, kind: str, targets: Mapping[str, str]) -> None:
         self.kind = kind
-        self._targets = dict(targets)
+        self._targets: dict[str, Any] = dict(targets)
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._targets:
@@ -36,8 +38,36 @@ class Registry:
                 f"Unknown {self.kind}{nearest(str(name), self._targets) or '.'} "
                 f"Known: {', '.join(self._targets)}. Received: {name!r}"
             )
-        module, attribute = self._targets[name].split(":")
+        target = self._targets[name]
+        if not isinstance(target, str):
+            return target
+        module, attribute = target.split(":")
         return getattr(importlib.import_module(module), attribute)
+
+    def register(self, name: str) -> Callable[[Registered], Registered]:
+        """Returns a decorator by which a plug-in adds an object of its own.
+
+        Args:
+            name: Name that users type. It must be new, or registered by an object of the same module and name.
+
+        Raises:
+            UsageError: If something else has the name already.
+        """
+
+        def add(target: Registered) -> Registered:
+            if _identity(self._targets.get(name, target)) != _identity(target):
+                raise UsageError(
+                    f"The {self.kind} {name} exists already; give the plug-in's another name. "
+                    f"Received: {getattr(target, '__qualname__', target)}"
+                )
+            self._targets[name] = target
+            return target
+
+        return add
+
+    def choices(self) -> str:
+        """Returns the names as the metavar of an option: `{lars,sgd,adamw}`."""
+        return f"{{{','.join(self._targets)}}}"
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._targets)
@@ -47,3 +77,8 @@ class Registry:
 
     def __contains__(self, name: object) -> bool:
         return name in self._targets
+
+
+def _identity(target: Any) -> Any:
+    """Returns what tells a registered object from another, also where its module was loaded twice."""
+    return target if isinstance(target, str) else (target.__module__, target.__qualname__)

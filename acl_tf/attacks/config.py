@@ -1,10 +1,13 @@
 """The configuration of an attack in training."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from acl_tf.config import NonNegative, Section
+
+if TYPE_CHECKING:
+    from acl_tf.attacks.pgd import LinfPGD
 
 
 class AttackConfig(Section):
@@ -13,3 +16,9 @@ class AttackConfig(Section):
     epsilon: NonNegative = 8 / 255
     step_size: NonNegative = 2 / 255
     steps: Annotated[int, Field(ge=0)] = 5
+
+    def build(self) -> "LinfPGD":
+        """Returns the attack."""
+        from acl_tf.attacks.pgd import LinfPGD
+
+        return LinfPGD(self.epsilon, self.step_size, self.steps)

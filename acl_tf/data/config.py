@@ -1,10 +1,13 @@
 """The configuration of the images: which ones, and how they are augmented."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
 from acl_tf.config import Count, Interval, NonNegative, Number, Probability, Section, Share, as_tuple, ascending
+
+if TYPE_CHECKING:
+    from acl_tf.data.augment import Augmentation
 
 
 class DataConfig(Section):
@@ -39,3 +42,9 @@ class AugmentationConfig(Section):
     hue: Annotated[Number, Field(ge=0, le=0.5)] = 0.1
     jitter_probability: Probability = 0.8
     grayscale_probability: Probability = 0.2
+
+    def build(self, image_size: int) -> "Augmentation":
+        """Returns the augmentation, which makes views of this height and width."""
+        from acl_tf.data.augment import Augmentation
+
+        return Augmentation(image_size=image_size, **self.model_dump())

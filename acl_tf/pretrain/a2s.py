@@ -3,31 +3,26 @@
 import tensorflow as tf
 
 from acl_tf.models.branch import Branch
-from acl_tf.pretrain.base import ContrastiveObjective
-from acl_tf.pretrain.passes import Pass, Projections, Views
+from acl_tf.pretrain.contrastive import ContrastiveObjective
+from acl_tf.pretrain.passes import Pass, Projections, Term, Views
 
 
 class A2S(ContrastiveObjective):
     """Adversarial-to-standard contrast: the attacked view on the adversarial branch, the clean one on the standard.
 
-    Arguments as of `ContrastiveObjective`.
-
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, Fig. 1 (c).
     """
 
-    streams = ("adversarial_to_standard",)
+    terms_logged = ("adversarial_to_standard",)
 
     def perturb(self, views: Views, seed: tf.Tensor) -> Views:
-        view_i, view_j = views
-        target = self.frozen(Branch.STANDARD)(view_j)  # the clean view stays where it is: projected once
+        target = self.frozen(Branch.STANDARD)(views[1])  # the clean view stays where it is: projected once
         network = self.frozen(Branch.ADVERSARIAL)
-        (attacked,) = self.run_attack([view_i], lambda images: self.contrast(network(images), target), seed)
-        return attacked, view_j
+        return *self.run_attack(views[:1], lambda images: self.contrast((network(images), target)), seed), views[1]
 
     def passes(self, views: Views, perturbed: Views) -> tuple[Pass, ...]:
         attacked, clean = perturbed
         return Pass((attacked,), Branch.ADVERSARIAL), Pass((clean,), Branch.STANDARD)
 
-    def stream_losses(self, *projections: Projections) -> dict[str, tf.Tensor]:
-        (adversarial,), (standard,) = projections
-        return {"adversarial_to_standard": self.contrast(adversarial, standard)}
+    def terms(self, *projections: Projections) -> dict[str, Term]:
+        return {"adversarial_to_standard": self.term((*projections[0], *projections[1]))}

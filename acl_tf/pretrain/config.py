@@ -1,41 +1,28 @@
 """The configuration of a pre-training run."""
 
-from typing import Annotated, Literal
+from typing import Any
 
 from pydantic import model_validator
 
 from acl_tf.attacks.config import AttackConfig
-from acl_tf.config import CommandConfig, Count, NonNegative, Positive, Section, known
-from acl_tf.data.config import AugmentationConfig, DataConfig
-from acl_tf.models import BACKBONES
+from acl_tf.config import Choice, CommandConfig, Count, Section, Sections, Settings
+from acl_tf.data.config import DataConfig
+from acl_tf.data.orders import ORDERS
 from acl_tf.pretrain import OBJECTIVES
-from acl_tf.training.config import OptimizerConfig, TrainingConfig
+from acl_tf.training import OPTIMIZERS
+from acl_tf.training.config import ScheduleSettings, TrainingConfig
 
-
-class ModelConfig(Section):
-    """The encoder and its projection head; see `acl_tf.models`."""
-
-    arch: Annotated[str, known(BACKBONES)] = "resnet18"
-    width: Positive = 1.0
-    stem: Literal["cifar", "imagenet"] = "cifar"
-    batch_norm: Literal["paired", "single"] = "paired"
-    projection_blocks: Literal[2, 3] = 3
-
-
-class ObjectiveConfig(Section):
-    """What is contrasted; see `acl_tf.pretrain`. `alpha` weighs the adversarial stream of DS."""
-
-    variant: Annotated[str, known(OBJECTIVES)] = "ds"
-    alpha: NonNegative = 1.0
-    temperature: Positive = 0.5
+OBJECTIVE = Choice(OBJECTIVES, "objective", "ds", key="variant")
+OPTIMIZER = Choice(OPTIMIZERS, "optimizer", "lars", shared=(ScheduleSettings,))
+ORDER = Choice(ORDERS, "order", "shuffled")
 
 
 class PretrainTrainingConfig(TrainingConfig):
     """How long and how to pre-train.
 
     Attributes:
-        micro_batches: In how many parts a batch passes the network, one after the other, to save memory; the negatives
-            are those of the whole batch, the statistics of batch normalisation those of each part.
+        micro_batches: Number of parts in which a batch passes the network, one after the other, to save memory; the
+            negatives are those of the whole batch, the statistics of batch normalisation those of each part.
     """
 
     micro_batches: Count = 1
@@ -44,18 +31,39 @@ class PretrainTrainingConfig(TrainingConfig):
 class PretrainConfig(CommandConfig):
     """A pre-training run. The defaults are ACL's for CIFAR-10.
 
+    The sections without a class of their own are those of the chosen objective, attack, order and optimiser;
+    `acl_tf.config.build` makes them.
+
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
     """
 
     command = "pretrain"
 
     data: DataConfig = DataConfig()
-    augmentation: AugmentationConfig = AugmentationConfig()
-    model: ModelConfig = ModelConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
-    attack: AttackConfig = AttackConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    order: Any
+    augmentation: Any
+    model: Any
+    objective: Any
+    attack: Any
+    optimizer: Any
     training: PretrainTrainingConfig = PretrainTrainingConfig()
+
+    @classmethod
+    def sections(cls, settings: Settings) -> Sections:
+        objective = OBJECTIVE.class_in(settings)
+        attack: type[Section] | None = AttackConfig if objective.attacks else None
+        return {
+            "order": ORDER.section_in(settings),
+            "augmentation": objective.Augmentation,
+            "model": objective.Model,
+            "objective": OBJECTIVE.section_in(settings),
+            "attack": attack,
+            "optimizer": OPTIMIZER.section_in(settings),
+        }
+
+    @classmethod
+    def published(cls, settings: Settings) -> Settings:
+        return OBJECTIVE.class_in(settings).defaults
 
     @model_validator(mode="after")
     def _wide_networks_have_no_stem(self) -> "PretrainConfig":

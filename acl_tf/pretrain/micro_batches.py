@@ -16,7 +16,6 @@ import tensorflow as tf
 from acl_tf.models.frozen_branch import Network
 from acl_tf.pretrain.passes import Pass, Projections
 from acl_tf.replicas import replicas
-from acl_tf.training.gradient_step import apply_gradients
 
 Parts = TypeVar("Parts")
 
@@ -49,15 +48,15 @@ def in_micro_batches(network: Network, count: int) -> Network:
     return in_parts
 
 
-def accumulated_step(
+def accumulated_gradients(
     optimizer: keras.optimizers.Optimizer,
     variables: list[keras.Variable],
     project: Callable[[Pass], Projections],
     passes: Sequence[Pass],
     loss_of: Callable[[list[Projections]], tuple[tf.Tensor, Parts]],
     count: int,
-) -> tuple[tf.Tensor, Parts, tf.Tensor]:
-    """Takes one step down a loss of projections, as `gradient_step` does, a part of the batch at a time.
+) -> tuple[list[tf.Tensor | None], tf.Tensor, Parts]:
+    """Returns the gradients of a loss of projections, as `gradients_of` does, a part of the batch at a time.
 
     Args:
         optimizer: Built on `variables`.
@@ -69,17 +68,16 @@ def accumulated_step(
         count: Number of parts; divides the batch.
 
     Returns:
-        The loss, the rest, and the norm of the gradient.
+        The gradient of the scaled loss for each variable, the loss, and the rest.
 
     Raises:
         ValueError: If several replicas share the batch.
     """
     _check_replicas(count)
-    branches = [given.branch for given in passes]
     parts = [tuple(_split(view, count) for view in given.views) for given in passes]
 
     def project_part(views: Sequence[tuple[tf.Tensor, ...]]) -> list[Projections]:
-        return [project(Pass(tuple(of_pass), branch)) for of_pass, branch in zip(views, branches, strict=True)]
+        return [project(given._replace(views=tuple(part))) for given, part in zip(passes, views, strict=True)]
 
     def without_statistics(views: Sequence[tuple[tf.Tensor, ...]]) -> list[Projections]:
         with keras.StatelessScope():  # the second time moves them
@@ -93,23 +91,22 @@ def accumulated_step(
         scaled_loss = optimizer.scale_loss(loss)
     upstream = tf.nest.map_structure(lambda value: _split(value, count), tape.gradient(scaled_loss, projections))
 
-    def gradients_of(number: int | tf.Tensor) -> list[tf.Tensor | None]:
+    def of_part(number: int | tf.Tensor) -> list[tf.Tensor | None]:
         views, above = tf.nest.map_structure(lambda value: value[number], (parts, upstream))
         with tf.GradientTape() as part_tape:
             found = project_part(views)
         return part_tape.gradient(tf.nest.flatten(found), variables, output_gradients=tf.nest.flatten(above))
 
-    gradients = _summed(gradients_of, count)
-    return loss, rest, apply_gradients(optimizer, gradients, variables, loss.dtype)
+    return _summed(of_part, count), loss, rest
 
 
-def _summed(gradients_of: Callable[[int | tf.Tensor], list[tf.Tensor | None]], count: int) -> list[tf.Tensor | None]:
+def _summed(of_part: Callable[[int | tf.Tensor], list[tf.Tensor | None]], count: int) -> list[tf.Tensor | None]:
     """Sums the gradients of all parts; what has none in the first, for the loss does not depend on it, has none."""
-    first = gradients_of(0)
+    first = of_part(0)
     connected = [index for index, gradient in enumerate(first) if gradient is not None]
 
     def add(number: tf.Tensor, sums: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        gradients = gradients_of(number)
+        gradients = of_part(number)
         return number + 1, [total + gradients[index] for total, index in zip(sums, connected, strict=True)]
 
     sums = [first[index] for index in connected]

@@ -1,31 +1,23 @@
 """From a configuration to a run folder: what `acl-tf pretrain` does."""
 
-import contextlib
-import functools
 import logging
 from pathlib import Path
-from typing import Any
 
 import keras
 
-from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.data import sources
-from acl_tf.data.augment import Augmentation
-from acl_tf.data.batches import batch_rows, steps_per_epoch
 from acl_tf.data.image_set import ImageSet
+from acl_tf.data.orders import ORDERS, Order
 from acl_tf.errors import UsageError
+from acl_tf.horizon import Horizon
 from acl_tf.model_folder.write import TrainedModel, write_model_folder
-from acl_tf.models.encoder import Encoder
-from acl_tf.models.heads import ProjectionHead
 from acl_tf.pretrain import OBJECTIVES
-from acl_tf.pretrain.base import ContrastiveObjective
 from acl_tf.pretrain.config import PretrainConfig
+from acl_tf.pretrain.objective import Objective
 from acl_tf.training import OPTIMIZERS
-from acl_tf.training.config import OptimizerConfig
 from acl_tf.training.fit import check_parallelism, fit
-from acl_tf.training.interruption import Interruption
 from acl_tf.training.numerics import set_numerics
-from acl_tf.training.run_folder import RunFolder
+from acl_tf.training.run import open_run
 from acl_tf.training.schedules import WarmupCosine
 from acl_tf.training.workers import Workers
 
@@ -36,10 +28,10 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False, workers
     """Pre-trains an encoder and leaves a run folder.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         output: The run folder, which the chief writes.
         resume: Whether a run that is there goes on; where there is none, it starts.
-        workers: That share each batch; None: this process, on one device.
+        workers: Processes that share each batch; None: this process, on one device.
 
     Returns:
         The model folder.
@@ -48,45 +40,46 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False, workers
         AclTfError: If anything about the configuration, the images, the folder or the workers is wrong, or if training
             fails.
     """
-    workers = workers or Workers()
-    folder = RunFolder(output)
-    with contextlib.ExitStack() as stack:
-        interruption = stack.enter_context(Interruption())
-        with workers.agreement(config) as same:
-            if workers.is_chief:
-                stack.enter_context(folder.session(config, resume, **workers.described()))
+    with open_run(config, output, resume, workers) as run:
+        with run.preparing() as same:
             images = sources.load(config.data)
             same["images"] = images.fingerprint()
-            per_epoch = _steps_per_epoch(images, config)
-            _check_parallelism(config, workers)
+            _check_batch_size(images, config)
+            _check_parallelism(config, run.workers)
         set_numerics(config.training)
-        with workers.watched(), workers.strategy.scope():
-            objective = build_objective(config, images.image_shape)
-            objective.compile(optimizer=build_optimizer(config.optimizer, config.training.epochs, per_epoch))
+        with run.workers.watched(), run.workers.strategy.scope():
+            order = build_order(config, len(images))
+            objective = build_objective(config, images.image_shape, order.horizon)
+            objective.compile(optimizer=build_optimizer(config, order.horizon))
         logger.info("%d images of %s, %s", len(images), images.name, images.split)
-        about = {"architecture": config.model.model_dump(mode="json"), "data set": images.fingerprint()}
-        rows = functools.partial(batch_rows, len(images), config.training.batch_size, config.training.seed)
-        fit(objective, config.training, per_epoch, images.images, rows, folder, about, interruption, workers)
-        if workers.is_chief and not folder.model.exists():  # it may hold records by now
-            write_model_folder(
-                folder.model,
-                TrainedModel(
-                    encoder=objective.encoder,
-                    projection_head=objective.projection_head,
-                    branch=objective.default_branch,
-                    recipe=config.model_dump(mode="json"),
-                ),
-            )
-        workers.wait()
-    return folder.model
+        about = {"architecture": config.model.described(), "data set": images.fingerprint()}
+        fit(run, objective, images.images, order, about)
+        if run.workers.is_chief and not run.folder.model.exists():  # it may hold records by now
+            write_model_folder(run.folder.model, trained_model(config, objective))
+    return run.folder.model
 
 
-def build_objective(config: PretrainConfig, image_shape: tuple[int, int, int]) -> ContrastiveObjective:
-    """Builds encoder, projection head, augmentation and attack, and the objective that joins them.
+def build_order(config: PretrainConfig, images: int) -> Order:
+    """Builds the order in which a run takes its images.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
+        images: Number of images.
+    """
+    settings = config.order.model_dump(exclude={"name"})
+    training = config.training
+    return ORDERS[config.order.name](images, training.batch_size, training.epochs, training.seed, **settings)
+
+
+def build_objective(
+    config: PretrainConfig, image_shape: tuple[int, int, int], horizon: Horizon | None = None
+) -> Objective:
+    """Builds networks, augmentation and attack, and the objective that joins them.
+
+    Args:
+        config: Configuration of the run.
         image_shape: Height, width and channels of the images.
+        horizon: Length of the training; None: not known.
 
     Raises:
         UsageError: If the images are not square and the configuration names no size.
@@ -98,69 +91,61 @@ def build_objective(config: PretrainConfig, image_shape: tuple[int, int, int]) -
             f"Received: {width}x{height}"
         )
     size = config.data.image_size or height
-    encoder = Encoder(
-        config.model.arch,
-        width=config.model.width,
-        stem=config.model.stem,
-        image_shape=(size, size, channels),
-        batch_norm=config.model.batch_norm,
-        synchronized=True,
-    )
-    head = ProjectionHead(
-        encoder.feature_dim,
-        blocks=config.model.projection_blocks,
-        batch_norm=config.model.batch_norm,
-        synchronized=True,
-    )
-    alpha = {"alpha": config.objective.alpha} if config.objective.variant == "ds" else {}
-    return OBJECTIVES[config.objective.variant](
-        encoder,
-        head,
-        augmentation=Augmentation(image_size=size, **config.augmentation.model_dump()),
-        attack=LinfPGD(config.attack.epsilon, config.attack.step_size, config.attack.steps),
-        temperature=config.objective.temperature,
+    method = OBJECTIVES[config.objective.variant]
+    networks = method.networks(config.objective, config.model, (size, size, channels))
+    return method(
+        *networks,
+        augmentation=config.augmentation.build(size),
+        attack=config.attack.build() if config.attack else None,
+        horizon=horizon,
         seed=config.training.seed,
         micro_batches=config.training.micro_batches,
-        **alpha,
+        **config.objective.model_dump(exclude={"variant"}),
     )
 
 
-def build_optimizer(config: OptimizerConfig, epochs: int, per_epoch: int) -> keras.optimizers.Optimizer:
-    """Builds the optimiser with per-step warm-up and cosine.
+def build_optimizer(config: PretrainConfig, horizon: Horizon) -> keras.optimizers.Optimizer:
+    """Builds the optimiser with warm-up and cosine.
 
     Args:
-        config: Of the optimiser.
-        epochs: Length of the run.
-        per_epoch: Steps in an epoch.
+        config: Configuration of the run.
+        horizon: Length of the run.
+
+    Raises:
+        UsageError: If the warm-up does not end before the training.
     """
-    warmup = min(10.0, 0.1 * epochs) if config.warmup_epochs is None else config.warmup_epochs
-    if warmup >= epochs:
-        raise UsageError(f"optimizer.warmup_epochs must be less than the {epochs} epochs. Received: {warmup}")
+    settings = config.optimizer
+    warmup = min(10.0, 0.1 * horizon.epochs) if settings.warmup_epochs is None else settings.warmup_epochs
+    if warmup >= horizon.epochs:
+        raise UsageError(f"optimizer.warmup_epochs must be less than the {horizon.epochs} epochs. Received: {warmup}")
     schedule = WarmupCosine(
-        config.learning_rate,
-        total_steps=epochs * per_epoch,
-        warmup_steps=min(round(warmup * per_epoch), epochs * per_epoch - 1),
-        floor=config.final_learning_rate,
+        settings.learning_rate,
+        total_steps=horizon.steps,
+        warmup_steps=min(round(horizon.steps_of(warmup)), horizon.steps - 1),
+        floor=settings.final_learning_rate,
     )
-    settings: dict[str, dict[str, Any]] = {
-        "lars": {
-            "momentum": config.momentum,
-            "trust_coefficient": config.trust_coefficient,
-            "exclude": config.exclude,
-        },
-        "sgd": {"momentum": config.momentum},
-    }
-    own = settings.get(config.name, {})
-    return OPTIMIZERS[config.name](schedule, weight_decay=config.weight_decay, **own)
+    optimizer = OPTIMIZERS[settings.name]
+    own = {key: getattr(settings, key) for key in optimizer.Settings.model_fields}
+    return optimizer(schedule, **own)
 
 
-def _steps_per_epoch(images: ImageSet, config: PretrainConfig) -> int:
+def trained_model(config: PretrainConfig, objective: Objective) -> TrainedModel:
+    """Returns what the model folder of a pre-training is made of."""
+    networks = objective.published()
+    return TrainedModel(
+        encoder=networks.encoder,
+        projection_head=networks.projection_head,
+        branch=objective.default_branch,
+        recipe=config.model_dump(mode="json"),
+    )
+
+
+def _check_batch_size(images: ImageSet, config: PretrainConfig) -> None:
     if config.training.batch_size > len(images):
         raise UsageError(
             f"The batch size must not exceed the number of images, {len(images)}; lower --batch-size. "
             f"Received: {config.training.batch_size}"
         )
-    return steps_per_epoch(len(images), config.training.batch_size)
 
 
 def _check_parallelism(config: PretrainConfig, workers: Workers) -> None:

@@ -7,6 +7,6 @@ OPTIMIZERS = Registry(
     {
         "lars": "acl_tf.training.lars:LARS",
         "sgd": "acl_tf.training.sgd:SGD",
-        "adamw": "keras.optimizers:AdamW",
+        "adamw": "acl_tf.training.adamw:AdamW",
     },
 )

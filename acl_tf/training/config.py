@@ -1,35 +1,24 @@
-"""The configuration of a training: optimiser, length, records."""
+"""The configuration of a training: learning rate, length, records."""
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from acl_tf.config import Count, NonNegative, Number, Positive, Section, known, regular_expression
-from acl_tf.training import OPTIMIZERS
+from acl_tf.config import Count, NonNegative, Positive, Section
 
 Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"]
 
 
-class OptimizerConfig(Section):
-    """The optimiser and its schedule.
+class ScheduleSettings(Section):
+    """The learning rate, whatever the optimiser.
 
     Attributes:
-        name: `lars`, `sgd` or `adamw`.
-        learning_rate: At the end of the warm-up.
-        momentum: Of LARS and SGD.
-        weight_decay: Coupled in LARS and SGD, decoupled in AdamW.
-        trust_coefficient: Of LARS.
-        exclude: Regular expression of the variables that LARS leaves unscaled and without weight decay.
-        warmup_epochs: Of linear warm-up from 0; none: min(10, 10 % of the epochs).
-        final_learning_rate: Where the cosine ends.
+        learning_rate: Rate at the end of the warm-up.
+        warmup_epochs: Length of the linear warm-up from 0; none: min(10, 10 % of the epochs).
+        final_learning_rate: Rate at which the cosine ends.
     """
 
-    name: Annotated[str, known(OPTIMIZERS)] = "lars"
     learning_rate: Positive = 5.0
-    momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
-    weight_decay: NonNegative = 1e-6
-    trust_coefficient: Positive = 1e-3
-    exclude: Annotated[str, AfterValidator(regular_expression)] | None = None
     warmup_epochs: NonNegative | None = None
     final_learning_rate: NonNegative = 1e-6
 

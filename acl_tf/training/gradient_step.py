@@ -28,11 +28,30 @@ def gradient_step(
     Returns:
         The loss share, the rest, and the norm of the global gradient.
     """
+    gradients, loss, parts = gradients_of(optimizer, variables, loss_and_parts)
+    return loss, parts, apply_gradients(optimizer, gradients, variables, loss.dtype)
+
+
+def gradients_of(
+    optimizer: keras.optimizers.Optimizer,
+    variables: list[keras.Variable],
+    loss_and_parts: Callable[[], tuple[tf.Tensor, Parts]],
+) -> tuple[list[tf.Tensor | None], tf.Tensor, Parts]:
+    """Returns this replica's share of the gradients of a loss.
+
+    Args:
+        optimizer: Scales the loss.
+        variables: Variables that the gradients are for.
+        loss_and_parts: As for `gradient_step`.
+
+    Returns:
+        The gradient of the scaled loss for each variable (None: the loss does not depend on it), the loss share, and
+        the rest.
+    """
     with tf.GradientTape() as tape:
         loss, parts = loss_and_parts()
         scaled_loss = optimizer.scale_loss(loss)
-    gradients = tape.gradient(scaled_loss, variables)
-    return loss, parts, apply_gradients(optimizer, gradients, variables, loss.dtype)
+    return tape.gradient(scaled_loss, variables), loss, parts
 
 
 def apply_gradients(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from acl_tf.data.batches import epoch_of
+from acl_tf.horizon import Horizon
 from acl_tf.training.checkpoints import Checkpoints
 from acl_tf.training.metrics_log import MetricsLog
 from acl_tf.training.progress import TrainingProgress
@@ -38,19 +38,19 @@ class ChiefsJournal(Journal):
         log: Where measurements go.
         progress: What the user sees.
         checkpoints: Where the state goes.
-        steps_per_epoch: To name the epoch of a step.
+        horizon: Length of each epoch.
     """
 
     log: MetricsLog
     progress: TrainingProgress
     checkpoints: Checkpoints
-    steps_per_epoch: int
+    horizon: Horizon
 
     def advance(self, step: int) -> None:
         self.progress.advance(step)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        self.log.write(step, epoch_of(step, self.steps_per_epoch), values)
+        self.log.write(step, self.horizon.epoch_of(step), values)
         self.progress.report(step, values)
 
     def save(self, step: int) -> None:

@@ -1,10 +1,13 @@
 """LARS, the layer-wise adaptive rate scaling of large-batch contrastive training."""
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
+from pydantic import AfterValidator, Field
+
+from acl_tf.config import NonNegative, Number, Positive, Section, regular_expression
 
 
 @keras.saving.register_keras_serializable("acl_tf")
@@ -30,6 +33,14 @@ class LARS(keras.optimizers.Optimizer):
     Reference: You et al., "Large Batch Training of Convolutional Networks", arXiv 1708.03888, Algorithm 1; the form is
     that of ACL's released code.
     """
+
+    class Settings(Section):
+        """Settings of LARS; see the arguments of the class."""
+
+        momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+        weight_decay: NonNegative = 1e-6
+        trust_coefficient: Positive = 1e-3
+        exclude: Annotated[str, AfterValidator(regular_expression)] | None = None
 
     def __init__(
         self,

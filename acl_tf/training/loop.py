@@ -2,16 +2,15 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from signal import Signals
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.data.batches import epoch_of
+from acl_tf.data.orders import Order, Probe
 from acl_tf.errors import Interrupted, NonFiniteError
 from acl_tf.training.config import RunConfig
 from acl_tf.training.interruption import Interruption
@@ -37,7 +36,7 @@ class Loop:
         model: Compiled.
         steps: Of the model.
         training: How often to log and to save.
-        steps_per_epoch: To name the epoch of a step.
+        order: Which images make the batch of each step.
         journal: Where measurements and states go.
         interruption: Whether the user wants an end.
         after_epoch: Called with the epoch's number, from 1; what it returns is logged with the epoch's last step.
@@ -46,38 +45,41 @@ class Loop:
     model: keras.Model
     steps: Steps
     training: RunConfig
-    steps_per_epoch: int
+    order: Order
     journal: Journal
     interruption: Interruption
     after_epoch: AfterEpoch = nothing_measured
 
-    def run(self, rows: Iterator[np.ndarray], first_step: int, last_step: int) -> None:
+    def run(self, first_step: int, last_step: int) -> None:
         """Takes one step for each batch.
 
         Args:
-            rows: The images of the batches from `first_step` on, each of shape `(batch,)`.
-            first_step: How many steps the model has taken.
-            last_step: How many it will have taken.
+            first_step: Number of steps that the model has taken.
+            last_step: Number of steps that it will have taken.
 
         Raises:
             NonFiniteError: If loss, gradient or a weight is NaN or infinite; the last good checkpoint is kept.
             Interrupted: If a signal asked for an end, of this worker or another; the state is saved.
         """
-        step = first_step
+        step, horizon = first_step, self.order.horizon
+        probe = Probe(self.model, self.steps.data, self.steps.workers.from_chief)
         begin, begin_step = time.perf_counter(), None  # tracing takes most of the first call's time: not counted
         while step < last_step:
-            batches = np.stack(list(islice(rows, self._until(step, last_step) - step)))
+            epoch, place = horizon.place_of(step)
+            if place == 0:
+                self.order.prepare(epoch, probe)
+            batches = np.stack([self.order.rows(number) for number in range(step, self._until(step, last_step))])
             step += len(batches)
             values = self.steps(batches)
             self._check_finite(step, values)
             self.journal.advance(step)
-            epoch_end = step % self.steps_per_epoch == 0
+            epoch_end = step == horizon.end_after(step - 1)
             if epoch_end or step % self.training.log_steps == 0:
                 if begin_step is not None:
                     images = (step - begin_step) * batches.shape[1]
                     values["images_per_second"] = images / (time.perf_counter() - begin)
                 if epoch_end:
-                    values |= self.after_epoch(epoch_of(step, self.steps_per_epoch))
+                    values |= self.after_epoch(epoch + 1)
                 self.journal.write(step, values)
                 self.model.reset_metrics()
                 begin_step = None
@@ -97,9 +99,10 @@ class Loop:
 
     def _until(self, step: int, last_step: int) -> int:
         """Returns the step that the next call ends with: nothing that happens between steps is passed over."""
-        stops = [self.steps_per_epoch, self.training.log_steps, self.training.checkpoint_steps]
+        stops = [self.training.log_steps, self.training.checkpoint_steps]
         nearest = [(step // stop + 1) * stop for stop in stops]
-        return min(step + self.training.steps_per_call, last_step, *nearest)
+        epoch_end = self.order.horizon.end_after(step)
+        return min(step + self.training.steps_per_call, last_step, epoch_end, *nearest)
 
     def _check_finite(self, step: int, values: dict[str, float]) -> None:
         # In float16 an overflowing gradient is expected: the optimiser leaves the step out and scales down.
@@ -116,6 +119,6 @@ class Loop:
 
     def _fail(self, step: int, what: str) -> None:
         raise NonFiniteError(
-            f"{what} at step {step} (epoch {epoch_of(step, self.steps_per_epoch)}). "
+            f"{what} at step {step} (epoch {self.order.horizon.epoch_of(step)}). "
             f"{self.journal.kept()}; try a lower optimizer.learning_rate."
         )

@@ -7,24 +7,21 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from acl_tf.data.batches import epoch_of
+from acl_tf.horizon import Horizon
 
 
 class TrainingProgress:
     """Shows how far a training is, how fast it is and how long it will take, on stderr.
 
     Args:
-        first_step: Where the training begins; more than 0 where it is resumed.
-        total_steps: Where it ends.
-        steps_per_epoch: To name the epoch.
+        first_step: Number of steps before the first; more than 0 where the training is resumed.
+        horizon: Length of each epoch.
     """
 
-    def __init__(self, first_step: int, total_steps: int, steps_per_epoch: int) -> None:
+    def __init__(self, first_step: int, horizon: Horizon) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.first_step = first_step
-        self.total_steps = total_steps
-        self.steps_per_epoch = steps_per_epoch
-        self.epochs = total_steps // steps_per_epoch
+        self.horizon = horizon
         self.begin = time.monotonic()
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -37,7 +34,7 @@ class TrainingProgress:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task("", total=total_steps, completed=first_step, measured="tracing the step …")
+        self.task = self.bar.add_task("", total=horizon.steps, completed=first_step, measured="tracing the step …")
 
     def __enter__(self) -> "TrainingProgress":
         self.bar.start()
@@ -50,8 +47,7 @@ class TrainingProgress:
 
     def advance(self, step: int) -> None:
         """Notes that `step` steps are done."""
-        epoch = epoch_of(step, self.steps_per_epoch)
-        self.bar.update(self.task, completed=step, description=f"epoch {epoch}/{self.epochs}")
+        self.bar.update(self.task, completed=step, description=self._epoch(step))
 
     def report(self, step: int, values: Mapping[str, float]) -> None:
         """Shows what was measured since the last report."""
@@ -59,12 +55,14 @@ class TrainingProgress:
         measured = f"loss {values['loss']:.4f}" + (f"  {rate:.1f} images/s" if rate is not None else "")
         self.bar.update(self.task, measured=measured)
         if not self.console.is_terminal:
-            seconds = (time.monotonic() - self.begin) / (step - self.first_step) * (self.total_steps - step)
-            epoch = epoch_of(step, self.steps_per_epoch)
+            seconds = (time.monotonic() - self.begin) / (step - self.first_step) * (self.horizon.steps - step)
             self.console.print(
-                f"step {step}/{self.total_steps}  epoch {epoch}/{self.epochs}  {measured}  {_clock(seconds)} left",
+                f"step {step}/{self.horizon.steps}  {self._epoch(step)}  {measured}  {_clock(seconds)} left",
                 soft_wrap=True,
             )
+
+    def _epoch(self, step: int) -> str:
+        return f"epoch {self.horizon.epoch_of(step)}/{self.horizon.epochs}"
 
 
 def _clock(seconds: float) -> str:

@@ -1,9 +1,12 @@
 """SGD as the published recipes mean it: coupled weight decay, and the rate outside of the momentum."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import tensorflow as tf
+from pydantic import Field
+
+from acl_tf.config import NonNegative, Number, Section
 
 
 @keras.saving.register_keras_serializable("acl_tf")
@@ -25,6 +28,12 @@ class SGD(keras.optimizers.Optimizer):
 
     Reference: Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
+
+    class Settings(Section):
+        """Settings of SGD; see the arguments of the class."""
+
+        momentum: Annotated[Number, Field(ge=0, lt=1)] = 0.9
+        weight_decay: NonNegative = 1e-6
 
     def __init__(
         self,
