@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Keras reads this once, at its first import; acl_tf trains on TensorFlow only.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 
 def load(model: "str | Path", revision: str | None = None) -> "keras.Model":

@@ -99,6 +99,11 @@ class CommandConfig(Section):
         """Returns the defaults of what the settings choose, for where they and the recipe say nothing."""
         return {}
 
+    @classmethod
+    def chosen(cls, settings: Settings) -> list[Any]:
+        """Returns the classes and functions that the settings choose by name; a plug-in may have brought them."""
+        return []
+
 
 AnyCommandConfig = TypeVar("AnyCommandConfig", bound=CommandConfig)
 

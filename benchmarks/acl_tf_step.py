@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from step_case import IMAGE_SHAPE
 
-from acl_tf.pretrain.base import ContrastiveObjective
 from acl_tf.pretrain.config import PretrainConfig
+from acl_tf.pretrain.objective import Objective
 from acl_tf.pretrain.run import build_objective, build_optimizer
 from acl_tf.training.numerics import set_numerics
 from acl_tf.training.steps import Steps
@@ -15,7 +15,7 @@ from acl_tf.training.workers import Workers
 STEPS_PER_EPOCH = 100  # for the learning rate's schedule
 
 
-def build_step(config: PretrainConfig, workers: Workers) -> tuple[Callable[[], float], ContrastiveObjective]:
+def build_step(config: PretrainConfig, workers: Workers) -> tuple[Callable[[], float], Objective]:
     """Builds what the training loop calls: it takes `steps_per_call` steps and waits for their measurements.
 
     Args:

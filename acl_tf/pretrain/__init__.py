@@ -1,4 +1,4 @@
-"""Pre-training without labels: one train step, and one file an objective."""
+"""Pre-training without labels: the contract of a method, and one file a method."""
 
 from acl_tf.registry import Registry
 

@@ -8,6 +8,7 @@ from acl_tf.attacks.config import AttackConfig
 from acl_tf.config import Choice, CommandConfig, Count, Section, Sections, Settings
 from acl_tf.data.config import DataConfig
 from acl_tf.data.orders import ORDERS
+from acl_tf.models import BACKBONES
 from acl_tf.pretrain import OBJECTIVES
 from acl_tf.training import OPTIMIZERS
 from acl_tf.training.config import ScheduleSettings, TrainingConfig
@@ -64,6 +65,12 @@ class PretrainConfig(CommandConfig):
     @classmethod
     def published(cls, settings: Settings) -> Settings:
         return OBJECTIVE.class_in(settings).defaults
+
+    @classmethod
+    def chosen(cls, settings: Settings) -> list[Any]:
+        return [choice.class_in(settings) for choice in (OBJECTIVE, ORDER, OPTIMIZER)] + [
+            BACKBONES[settings["model"]["arch"]]
+        ]
 
     @model_validator(mode="after")
     def _wide_networks_have_no_stem(self) -> "PretrainConfig":

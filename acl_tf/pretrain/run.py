@@ -1,7 +1,9 @@
 """From a configuration to a run folder: what `acl-tf pretrain` does."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -11,6 +13,7 @@ from acl_tf.data.orders import ORDERS, Order
 from acl_tf.errors import UsageError
 from acl_tf.horizon import Horizon
 from acl_tf.model_folder.write import TrainedModel, write_model_folder
+from acl_tf.plugins import Plugin
 from acl_tf.pretrain import OBJECTIVES
 from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.pretrain.objective import Objective
@@ -24,7 +27,13 @@ from acl_tf.training.workers import Workers
 logger = logging.getLogger(__name__)
 
 
-def pretrain(config: PretrainConfig, output: Path, resume: bool = False, workers: Workers | None = None) -> Path:
+def pretrain(
+    config: PretrainConfig,
+    output: Path,
+    resume: bool = False,
+    workers: Workers | None = None,
+    plugins: Sequence[Plugin] = (),
+) -> Path:
     """Pre-trains an encoder and leaves a run folder.
 
     Args:
@@ -32,6 +41,7 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False, workers
         output: The run folder, which the chief writes.
         resume: Whether a run that is there goes on; where there is none, it starts.
         workers: Processes that share each batch; None: this process, on one device.
+        plugins: Plug-ins that were loaded.
 
     Returns:
         The model folder.
@@ -40,7 +50,7 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False, workers
         AclTfError: If anything about the configuration, the images, the folder or the workers is wrong, or if training
             fails.
     """
-    with open_run(config, output, resume, workers) as run:
+    with open_run(config, output, resume, workers, plugins) as run:
         with run.preparing() as same:
             images = sources.load(config.data)
             same["images"] = images.fingerprint()
@@ -50,7 +60,7 @@ def pretrain(config: PretrainConfig, output: Path, resume: bool = False, workers
         with run.workers.watched(), run.workers.strategy.scope():
             order = build_order(config, len(images))
             objective = build_objective(config, images.image_shape, order.horizon)
-            objective.compile(optimizer=build_optimizer(config, order.horizon))
+            objective.compile(optimizer=build_optimizer(config.optimizer, order.horizon))
         logger.info("%d images of %s, %s", len(images), images.name, images.split)
         about = {"architecture": config.model.described(), "data set": images.fingerprint()}
         fit(run, objective, images.images, order, about)
@@ -104,17 +114,16 @@ def build_objective(
     )
 
 
-def build_optimizer(config: PretrainConfig, horizon: Horizon) -> keras.optimizers.Optimizer:
+def build_optimizer(settings: Any, horizon: Horizon) -> keras.optimizers.Optimizer:
     """Builds the optimiser with warm-up and cosine.
 
     Args:
-        config: Configuration of the run.
+        settings: Section `optimizer` of the configuration.
         horizon: Length of the run.
 
     Raises:
         UsageError: If the warm-up does not end before the training.
     """
-    settings = config.optimizer
     warmup = min(10.0, 0.1 * horizon.epochs) if settings.warmup_epochs is None else settings.warmup_epochs
     if warmup >= horizon.epochs:
         raise UsageError(f"optimizer.warmup_epochs must be less than the {horizon.epochs} epochs. Received: {warmup}")

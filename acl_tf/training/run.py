@@ -1,12 +1,13 @@
 """A run: its configuration, its folder and its workers, from the start of a command to its end."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from acl_tf.config import CommandConfig
+from acl_tf.plugins import Plugin, used_plugins
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.run_folder import RunFolder
 from acl_tf.training.workers import Workers
@@ -22,6 +23,7 @@ class Run:
         resume: Whether a run that is in the folder goes on.
         workers: Processes that share the training.
         interruption: Whether the user wants an end.
+        plugins: Plug-ins that the run depends on.
     """
 
     config: Any
@@ -29,6 +31,7 @@ class Run:
     resume: bool
     workers: Workers
     interruption: Interruption
+    plugins: Sequence[Plugin] = ()
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     @contextlib.contextmanager
@@ -41,16 +44,22 @@ class Run:
         Raises:
             AclTfError: If the folder is taken, or what the block raises, in any worker.
         """
+        plugins = [plugin.described() for plugin in self.plugins]
         with self.workers.agreement(self.config) as same:
+            same["plugins"] = plugins
             if self.workers.is_chief:
-                described = self.workers.described()
-                self._stack.enter_context(self.folder.session(self.config, self.resume, **described))
+                session = self.folder.session(self.config, self.resume, plugins, **self.workers.described())
+                self._stack.enter_context(session)
             yield same
 
 
 @contextlib.contextmanager
 def open_run(
-    config: CommandConfig, output: Path, resume: bool = False, workers: Workers | None = None
+    config: CommandConfig,
+    output: Path,
+    resume: bool = False,
+    workers: Workers | None = None,
+    plugins: Sequence[Plugin] = (),
 ) -> Iterator[Run]:
     """Opens a run; signals are noted, and its folder says how it ended, whatever happens in the block.
 
@@ -59,6 +68,7 @@ def open_run(
         output: The run folder.
         resume: Whether a run that is there goes on; where there is none, it starts.
         workers: Processes that share the training; None: this process, on one device.
+        plugins: Plug-ins that were loaded.
 
     Yields:
         The run, of which `preparing` must be called first.
@@ -66,5 +76,6 @@ def open_run(
     workers = workers or Workers()
     with contextlib.ExitStack() as stack:
         interruption = stack.enter_context(Interruption())
-        yield Run(config, RunFolder(output), resume, workers, interruption, stack)
+        used = used_plugins(plugins, config.chosen(config.model_dump()))
+        yield Run(config, RunFolder(output), resume, workers, interruption, used, stack)
         workers.wait()

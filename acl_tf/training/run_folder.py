@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,18 +54,22 @@ class RunFolder:
         self.about = path / "run.json"
 
     @contextlib.contextmanager
-    def session(self, config: AnyConfig, resume: bool, **about: Any) -> Iterator[None]:
+    def session(
+        self, config: AnyConfig, resume: bool, plugins: Sequence[Mapping[str, str]] = (), **about: Any
+    ) -> Iterator[None]:
         """Opens the folder for a run, alone, and notes how the run ended.
 
         Args:
             config: Of the run.
             resume: Whether a run that is there goes on.
+            plugins: Name and SHA-256 of the plug-ins that the run depends on; a resumed run demands the same.
             **about: What else `run.json` says.
 
         Raises:
             UsageError: If the folder holds another run, or something else, or if a process is at work in it.
         """
         self._check(config, resume)
+        self._check_plugins(plugins)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
             try:
@@ -73,7 +77,7 @@ class RunFolder:
             except BlockingIOError as error:
                 raise UsageError(f"Another process is at work in this run folder. Received: {self.path}") from error
             self._clean()
-            self._note(status="running", ended=None, **self._start(), **about)
+            self._note(status="running", ended=None, **self._start(), **about, plugins=list(plugins))
             write_atomically(self.config, to_yaml(config))
             try:
                 yield
@@ -107,6 +111,14 @@ class RunFolder:
             raise UsageError(
                 f"The run in {self.path} has another configuration and cannot go on with this one. "
                 f"Expected: {_settings(before, changed)}. Received: {_settings(config, changed)}"
+            )
+
+    def _check_plugins(self, plugins: Sequence[Mapping[str, str]]) -> None:
+        before = self._read().get("plugins", [])
+        if self._has_state() and before != list(plugins):
+            raise UsageError(
+                f"The run in {self.path} goes on with the plug-ins that it was begun with only. "
+                f"Expected: {_named(before)}. Received: {_named(plugins)}"
             )
 
     def _is_own(self, file: Path) -> bool:
@@ -147,6 +159,11 @@ def _settings(config: Any, keys: list[str]) -> str:
             value = getattr(value, name)
         values.append(f"{key}={value}")
     return ", ".join(values)
+
+
+def _named(plugins: Sequence[Mapping[str, str]]) -> str:
+    names = (f"{plugin['name']} (sha256 {plugin['sha256'][:12]}…)" for plugin in plugins)
+    return ", ".join(names) or "none"
 
 
 def _now() -> str:

@@ -137,7 +137,7 @@ class Workers:
             config: What they are to do; where their images are may differ.
 
         Yields:
-            What else must be equal, to be filled in the block: `images`, any JSON value.
+            What else must be equal, to be filled in the block: `images` and `plugins`, any JSON values.
 
         Raises:
             AclTfError: What this worker raised in the block.
@@ -212,6 +212,7 @@ def _compared(config: CommandConfig, same: dict[str, Any]) -> dict[str, Any]:
         **{f"version of {name}": own[name] for name in ("acl_tf", "tensorflow", "keras")},
         "configuration": [config.command, configuration],
         "images": same.get("images"),
+        "plug-ins": same.get("plugins"),
     }
 
 

@@ -61,8 +61,7 @@ def test_gradients_are_those_of_one_graph_that_holds_all_parts(variant, monkeypa
             for half in (slice(0, BATCH // 2), slice(BATCH // 2, BATCH))
         ]
         joined = tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *halves)
-        losses = plain.stream_losses(*joined)
-        loss = plain.total_loss(losses)
+        loss, _ = plain._loss(joined)
     gradients = tape.gradient(loss, plain.trainable_variables)
     expected = {v.path: g for v, g in zip(plain.trainable_variables, gradients, strict=True) if g is not None}
     actual = {v.path: g for v, g in applied["accumulated"]}

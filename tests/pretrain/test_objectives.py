@@ -20,8 +20,10 @@ from acl_tf.models.heads import ProjectionHead
 from acl_tf.models.layers import NormFactory
 from acl_tf.models.resnet import basic_block, resnet
 from acl_tf.pretrain import OBJECTIVES
-from acl_tf.pretrain.base import ContrastiveObjective, feature_std
+from acl_tf.pretrain.contrastive import ContrastiveObjective
 from acl_tf.pretrain.ds import DS
+from acl_tf.pretrain.feature_std import feature_std
+from acl_tf.pretrain.passes import Term
 from acl_tf.training.lars import LARS
 
 EPSILON, STEP_SIZE = 8 / 255, 2 / 255
@@ -263,7 +265,9 @@ def test_a2s_attacks_the_first_view_on_the_adversarial_branch_against_the_second
     for _ in range(2):
         with tf.GradientTape() as tape:
             tape.watch(expected)
-            loss = tf.reduce_sum(nt_xent(project(expected, "adversarial"), project(view_j, "standard"), 0.3))
+            loss = tf.reduce_sum(
+                nt_xent(project(expected, "adversarial"), project(view_j, "standard"), temperature=0.3)
+            )
         stepped = expected + STEP_SIZE * tf.sign(tape.gradient(loss, expected))
         expected = tf.clip_by_value(tf.clip_by_value(stepped, view_i - EPSILON, view_i + EPSILON), 0, 1)
     attacked, clean = objective.perturb((view_i, view_j), tf.constant(SEED))
@@ -271,9 +275,9 @@ def test_a2s_attacks_the_first_view_on_the_adversarial_branch_against_the_second
     assert np.mean(np.abs(attacked - expected) < 1e-6) > 0.995
 
 
-def stream_losses(variant: str, clean: tuple, perturbed: tuple, **kwargs: Any) -> dict[str, tf.Tensor]:
+def terms(variant: str, clean: tuple, perturbed: tuple, **kwargs: Any) -> dict[str, Term]:
     objective = build(variant, **kwargs)
-    return objective.stream_losses(*(objective.project(given) for given in objective.passes(clean, perturbed)))
+    return objective.terms(*(objective.project(given) for given in objective.passes(clean, perturbed)))
 
 
 def test_streams_contrast_the_views_that_they_should():
@@ -284,7 +288,7 @@ def test_streams_contrast_the_views_that_they_should():
     def contrast(pair: tuple[tf.Tensor, tf.Tensor], branch: str) -> tf.Tensor:
         objective = build()
         features = objective.encoder(tf.concat(pair, 0), branch=branch, training=True)
-        return nt_xent(*tf.split(objective.projection_head(features, branch=branch, training=True), 2), 0.5)
+        return nt_xent(*tf.split(objective.projection_head(features, branch=branch, training=True), 2), temperature=0.5)
 
     standard, adversarial = contrast(clean, "standard"), contrast(attacked, "adversarial")
     expected = {
@@ -293,24 +297,32 @@ def test_streams_contrast_the_views_that_they_should():
         "ds": {"standard": standard, "adversarial": adversarial},
     }
     for variant, losses in expected.items():
-        actual = stream_losses(variant, clean, attacked)
-        assert actual.keys() == losses.keys() == set(OBJECTIVES[variant].streams)
+        actual = terms(variant, clean, attacked)
+        assert actual.keys() == losses.keys() == set(OBJECTIVES[variant].terms_logged)
         for name, values in losses.items():
-            np.testing.assert_allclose(actual[name], values, rtol=1e-6)
+            np.testing.assert_allclose(actual[name].values, values, rtol=1e-6)
 
     objective = build()
     sides = [
         objective.projection_head(objective.encoder(view, branch=branch, training=True), branch=branch, training=True)
         for view, branch in ((attacked[0], "adversarial"), (clean[1], "standard"))
     ]
-    actual = stream_losses("a2s", clean, (attacked[0], clean[1]))
-    np.testing.assert_allclose(actual["adversarial_to_standard"], nt_xent(*sides), rtol=1e-6)
+    actual = terms("a2s", clean, (attacked[0], clean[1]))
+    np.testing.assert_allclose(actual["adversarial_to_standard"].values, nt_xent(*sides), rtol=1e-6)
 
 
-@pytest.mark.parametrize("alpha, expected", [(0.0, 2.0), (1.0, 4.0), (3.0, 5.0)])
-def test_alpha_weighs_the_adversarial_stream(alpha, expected):
-    losses = {"standard": tf.constant([1.0, 3.0]), "adversarial": tf.constant([5.0, 7.0])}
-    assert float(build("ds", alpha=alpha).total_loss(losses)) == expected
+@pytest.mark.parametrize("alpha, weights", [(0.0, (1.0, 0.0)), (1.0, (0.5, 0.5)), (3.0, (0.25, 0.75))])
+def test_alpha_weighs_the_adversarial_stream(alpha, weights):
+    found = terms("ds", views(), views(), alpha=alpha)
+    assert (found["standard"].weight, found["adversarial"].weight) == weights
+
+
+def test_the_loss_is_the_weighted_sum_of_the_terms_means(monkeypatch):
+    objective = build("ds")
+    given = {"one": Term(tf.constant([1.0, 3.0]), 0.25), "other": Term(tf.constant([5.0, 7.0]), tf.constant(2.0))}
+    monkeypatch.setattr(objective, "terms", lambda: given)
+    loss, values = objective._loss([])
+    assert float(loss) == 0.25 * 2 + 2 * 6 and values.keys() == given.keys()
 
 
 def test_alpha_zero_is_s2s():
@@ -328,12 +340,12 @@ def test_alpha_zero_is_s2s():
 def test_alpha_must_not_be_negative():
     with pytest.raises(ValueError) as error:
         build("ds", alpha=-0.5)
-    assert str(error.value) == "`alpha` must not be negative. Received: alpha=-0.5"
+    assert str(error.value) == "`alpha` must be greater than or equal to 0. Received: alpha=-0.5"
 
 
 def test_temperature_reaches_the_loss():
     clean = views()
-    warm, cold = (np.mean(stream_losses("s2s", clean, clean, temperature=t)["standard"]) for t in (0.5, 0.1))
+    warm, cold = (np.mean(terms("s2s", clean, clean, temperature=t)["standard"].values) for t in (0.5, 0.1))
     assert not np.isclose(warm, cold, rtol=0.01)
 
 
@@ -350,7 +362,7 @@ def test_training_is_determined_by_the_seed():
 
 def test_every_step_has_its_own_views_and_attack():
     objective = build("a2a")
-    views_of: Callable = functools.partial(objective.make_views, tf.constant(IMAGES[:BATCH]))
+    views_of: Callable = functools.partial(objective.views, tf.constant(IMAGES[:BATCH]))
     one, again, other = views_of(tf.constant(SEED)), views_of(tf.constant(SEED)), views_of(tf.constant((3, 15)))
     np.testing.assert_array_equal(one, again)
     assert not np.allclose(one, other) and not np.allclose(one[0], one[1])

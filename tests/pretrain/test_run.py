@@ -14,13 +14,13 @@ import yaml
 
 import acl_tf
 from acl_tf.config import build, merge, read_settings
-from acl_tf.data.batches import batch_rows
+from acl_tf.data.orders import Shuffled
 from acl_tf.errors import CheckpointError, Interrupted, NonFiniteError, UsageError
+from acl_tf.horizon import Horizon
 from acl_tf.model_folder.manifest import verify
 from acl_tf.model_folder.read import load_encoder
 from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.pretrain.run import build_objective, build_optimizer, pretrain
-from acl_tf.training.config import OptimizerConfig
 from acl_tf.training.metrics_log import read_metrics
 
 SETTINGS = {
@@ -167,19 +167,20 @@ def test_an_interrupted_run_goes_on_exactly(dataset, tmp_path, monkeypatch, vari
         dataset,
         objective={"variant": variant},
         optimizer={"name": optimizer, "learning_rate": 0.01},
-        attack={"steps": 1},
+        **({} if variant == "s2s" else {"attack": {"steps": 1}}),
         training={"precision": precision},
     )
     pretrain(settings, tmp_path / "whole")
 
-    def interrupted(*arguments):
-        for number, batch in enumerate(batch_rows(*arguments)):
-            if number == 4:  # between two rows, and two checkpoints
-                os.kill(os.getpid(), signal.SIGINT)
-            yield batch
+    of_step = Shuffled.rows
+
+    def interrupted(order: Shuffled, step: int) -> np.ndarray:
+        if step == 4:  # between two rows, and two checkpoints
+            os.kill(os.getpid(), signal.SIGINT)
+        return of_step(order, step)
 
     with monkeypatch.context() as patch:
-        patch.setattr("acl_tf.pretrain.run.batch_rows", interrupted)
+        patch.setattr(Shuffled, "rows", interrupted)
         with pytest.raises(Interrupted, match=r"Interrupted by SIGINT after step 5"):
             pretrain(settings, tmp_path / "parts")
     pretrain(settings, tmp_path / "parts", resume=True)
@@ -214,34 +215,32 @@ def test_every_setting_reaches_the_objective(dataset):
         training={"seed": 11},
     )
     objective = build_objective(settings, (16, 16, 3))
-    assert (objective.alpha, objective.temperature, objective.seed) == (0.3, 0.7, 11)
+    assert (objective.settings.alpha, objective.settings.temperature, objective.seed) == (0.3, 0.7, 11)
     assert (objective.attack.epsilon, objective.attack.step_size, objective.attack.steps) == (0.1, 0.03, 7)
     assert objective.projection_head.blocks == 3 and objective.encoder.batch_norm == "single"
     augmentation = objective.augmentation
     assert (augmentation.flip, augmentation.hue, augmentation.crop_scale) == (False, 0.2, (0.3, 0.9))
 
 
-@pytest.mark.parametrize("name", ["lars", "sgd", "adamw"])
+OWN_SETTINGS = {
+    "lars": {"momentum": 0.8, "weight_decay": 1e-3, "trust_coefficient": 0.02, "exclude": "bn"},
+    "sgd": {"momentum": 0.8, "weight_decay": 1e-3},
+    "adamw": {"weight_decay": 1e-3},
+}
+
+
+def optimizer_settings(**settings):
+    return build(PretrainConfig, {"optimizer": settings}).optimizer
+
+
+@pytest.mark.parametrize("name", OWN_SETTINGS)
 def test_every_setting_reaches_the_optimizer(name):
-    settings = OptimizerConfig(
-        name=name,
-        learning_rate=0.3,
-        momentum=0.8,
-        weight_decay=1e-3,
-        trust_coefficient=0.02,
-        exclude="bn",
-        warmup_epochs=2.0,
-        final_learning_rate=0.01,
-    )
-    optimizer = build_optimizer(settings, epochs=10, per_epoch=5)
-    schedule = optimizer.get_config()["learning_rate"]["config"]
-    assert schedule == {"peak": 0.3, "total_steps": 50, "warmup_steps": 10, "floor": 0.01}
-    values = optimizer.get_config()
-    assert values["weight_decay"] == 1e-3
-    if name != "adamw":
-        assert values["momentum"] == 0.8
-    if name == "lars":
-        assert values["trust_coefficient"] == 0.02 and values["exclude"] == "bn"
+    shared = {"learning_rate": 0.3, "warmup_epochs": 2.0, "final_learning_rate": 0.01}
+    settings = optimizer_settings(name=name, **shared, **OWN_SETTINGS[name])
+    values = build_optimizer(settings, Horizon.uniform(epochs=10, steps_per_epoch=5)).get_config()
+    schedule = values["learning_rate"]["config"]
+    assert schedule | {"peak": 0.3, "total_steps": 50, "warmup_steps": 10, "floor": 0.01} == schedule
+    assert values | OWN_SETTINGS[name] == values
 
 
 @pytest.mark.parametrize(
@@ -255,11 +254,12 @@ def test_every_setting_reaches_the_optimizer(name):
     ],
 )
 def test_the_length_of_the_warm_up(warmup, epochs, per_epoch, steps):
-    optimizer = build_optimizer(OptimizerConfig(warmup_epochs=warmup), epochs, per_epoch)
+    settings = optimizer_settings(warmup_epochs=warmup)
+    optimizer = build_optimizer(settings, Horizon.uniform(epochs, per_epoch))
     assert optimizer.get_config()["learning_rate"]["config"]["warmup_steps"] == steps
 
 
 def test_a_warm_up_that_does_not_end():
     with pytest.raises(UsageError) as error:
-        build_optimizer(OptimizerConfig(warmup_epochs=3.0), 3, 10)
+        build_optimizer(optimizer_settings(warmup_epochs=3.0), Horizon.uniform(3, 10))
     assert str(error.value) == "optimizer.warmup_epochs must be less than the 3 epochs. Received: 3.0"

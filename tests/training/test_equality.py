@@ -14,8 +14,8 @@ import pytest
 
 from acl_tf.attacks.pgd import LinfPGD
 from acl_tf.attacks.trades import TradesPGD
-from acl_tf.data.batches import batch_rows
 from acl_tf.data.crop_flip import CropFlip
+from acl_tf.data.orders import Shuffled
 from acl_tf.finetune.base import FineTuner
 from acl_tf.finetune.distillation import Distillation
 from acl_tf.finetune.pseudo_labelled import UNLABELLED, SemiSupervisedTargets
@@ -71,7 +71,7 @@ def take_steps(folder: str, *hardware: str) -> None:
         with workers.strategy.scope():
             model, data = build()
         steps = Steps(model, data, workers)
-        rows = np.stack(list(batch_rows(COUNT, BATCH, 0, 0, STEPS)))
+        rows = np.stack([Shuffled(COUNT, BATCH, STEPS, 0).rows(step) for step in range(STEPS)])
         for first in range(0, STEPS, per_call):
             measured = steps(rows[first : first + per_call])
         state = {f"model/{n}/{v.path.removeprefix(model.name)}": v.numpy() for n, v in enumerate(model.variables)}

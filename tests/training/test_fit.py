@@ -7,55 +7,43 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from acl_tf.config import build
 from acl_tf.errors import CheckpointError, Interrupted, UsageError
-from acl_tf.finetune.config import FinetuneConfig
+from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training.config import RunConfig
 from acl_tf.training.fit import check_parallelism, fit
-from acl_tf.training.interruption import Interruption
 from acl_tf.training.metrics_log import read_metrics
-from acl_tf.training.run_folder import RunFolder
+from acl_tf.training.run import open_run
 from acl_tf.training.selection import Selection
-from acl_tf.training.workers import Workers
-from tests.training.tiny import Tiny, pixels, state, tiny
-from tests.training.tiny import rows as tiny_rows
+from tests.training.tiny import InTurn, Tiny, pixels, state, tiny
 
-CONFIG = FinetuneConfig.model_validate({"encoder": {"source": "random:resnet18"}})
-TRAINING = RunConfig(epochs=4, checkpoint_steps=3, log_steps=2)
-PER_EPOCH = 5
+CONFIG = build(
+    PretrainConfig, {"training": {"epochs": 4, "checkpoint_steps": 3, "log_steps": 2}, "data": {"dataset": "digits"}}
+)
+LENGTHS = (5, 5, 5, 5)
 # By epoch; the second is the best.
 ACCURACIES = {1: 0.1, 2: 0.6, 3: 0.2, 4: 0.3}
 
 
 def run(path, stop_at: int | None = None, resume: bool = False, about: str = "these") -> tuple[Tiny, Selection]:
     """Trains in a folder; a signal comes during step `stop_at`."""
-    model, folder = tiny(), RunFolder(path)
+    model = tiny()
     selection = Selection(model.variables)
 
-    def batches(first: int, last: int):
-        for step, batch in enumerate(tiny_rows(first, last), first + 1):
-            if step == stop_at:
+    class Stopping(InTurn):
+        def rows(self, step: int) -> np.ndarray:
+            if step + 1 == stop_at:
                 os.kill(os.getpid(), signal.SIGINT)
-            yield batch
+            return super().rows(step)
 
     def after_epoch(epoch: int) -> dict[str, float]:
         selection.update(epoch, ACCURACIES[epoch], 0.5)
         return {"validation_accuracy": ACCURACIES[epoch]}
 
-    with Interruption() as interruption, folder.session(CONFIG, resume):
-        images = {"data set": {"images": about}}
-        fit(
-            model,
-            TRAINING,
-            PER_EPOCH,
-            pixels(20),
-            batches,
-            folder,
-            images,
-            interruption,
-            Workers(),
-            after_epoch,
-            selection=selection,
-        )
+    with open_run(CONFIG, path, resume) as opened:
+        with opened.preparing():
+            images = {"data set": {"images": about}}
+        fit(opened, model, pixels(20), Stopping(*LENGTHS), images, after_epoch, selection=selection)
     return model, selection
 
 

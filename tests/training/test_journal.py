@@ -1,3 +1,4 @@
+from acl_tf.horizon import Horizon
 from acl_tf.training.journal import ChiefsJournal, Journal
 from acl_tf.training.metrics_log import MetricsLog, read_metrics
 from acl_tf.training.progress import TrainingProgress
@@ -18,8 +19,8 @@ def test_a_worker_that_is_not_the_chief_leaves_nothing(tmp_path, monkeypatch):
 def test_the_chief_writes_down_what_was_measured_and_keeps_the_state(tmp_path):
     checkpoints = checkpoints_of(tiny(), tmp_path / "checkpoints", keep=2)
     log = MetricsLog(tmp_path, 0)
-    with TrainingProgress(0, 8, 4) as progress:
-        journal = ChiefsJournal(log, progress, checkpoints, 4)
+    with TrainingProgress(0, Horizon.uniform(2, 4)) as progress:
+        journal = ChiefsJournal(log, progress, checkpoints, Horizon.uniform(2, 4))
         assert journal.kept() == "There is no checkpoint yet"
         for step in (4, 5, 8):
             journal.advance(step)

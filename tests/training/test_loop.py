@@ -11,10 +11,10 @@ from tests.training.tiny import (
     INFINITE_GRADIENT,
     INFINITE_WEIGHT,
     NAN_LOSS,
+    InTurn,
     Tiny,
     checkpoints_of,
     pixels,
-    rows,
     state,
     tiny,
     train,
@@ -100,6 +100,27 @@ def test_batches_may_be_tuples_of_arrays(tmp_path):
         np.testing.assert_array_equal(mine, theirs)
 
 
+def test_epochs_may_have_different_lengths(tmp_path):
+    """The order is asked to prepare each epoch before its first step, also when the run goes on there."""
+    prepared = []
+
+    class Unequal(InTurn):
+        def prepare(self, epoch, probe):
+            prepared.append((epoch, int(probe.model.optimizer.iterations)))
+
+    ended = []
+    train(tmp_path / "whole", pixels(20), order=Unequal(3, 10, 7), after_epoch=lambda epoch: ended.append(epoch) or {})
+    assert prepared == [(0, 0), (1, 3), (2, 13)] and ended == [1, 2, 3]
+    assert [row["epoch"] for row in rows_of(tmp_path / "whole") if row["step"] in (3, 4, 13, 14)] == [1, 2, 3]
+    assert {3, 13, 20} <= set(steps_of(tmp_path / "whole") + [3])
+    for first in (3, 5, 13):
+        prepared.clear()
+        train(tmp_path / f"{first}", pixels(20), last=first, order=Unequal(3, 10, 7))
+        resumed = train(tmp_path / f"{first}", pixels(20), first=first, order=Unequal(3, 10, 7))
+        assert [epoch for epoch, _ in prepared] == {3: [0, 1, 2], 5: [0, 1, 2], 13: [0, 1, 2]}[first]
+        assert float(resumed.weight) == float(train(tmp_path / f"again{first}", pixels(20)).weight)
+
+
 # NaN
 
 
@@ -146,19 +167,23 @@ def test_a_float16_gradient_may_overflow(tmp_path):
 # Signals
 
 
-def signalled(number: int, at: int):
-    """The rows of all steps; the signal comes during step `at`."""
-    for step, batch in enumerate(rows(0, 20), 1):
-        if step == at:
-            os.kill(os.getpid(), number)
-        yield batch
+def signalled(number: int, at: int) -> InTurn:
+    """An order during whose step `at` a signal comes."""
+
+    class Signalling(InTurn):
+        def rows(self, step: int) -> np.ndarray:
+            if step + 1 == at:
+                os.kill(os.getpid(), number)
+            return super().rows(step)
+
+    return Signalling(10, 10)
 
 
 @pytest.mark.parametrize("number, name, exit_code", [(signal.SIGINT, "SIGINT", 130), (signal.SIGTERM, "SIGTERM", 143)])
 @pytest.mark.parametrize("at", [1, 7, 8, 10])
 def test_a_signal_ends_the_step_and_saves_it(tmp_path, number, name, exit_code, at):
     with pytest.raises(Interrupted) as error:
-        train(tmp_path, pixels(20), batches=signalled(number, at), keep_checkpoints=99)
+        train(tmp_path, pixels(20), order=signalled(number, at), keep_checkpoints=99)
     assert str(error.value) == (
         f"Interrupted by {name} after step {at}, saved as {tmp_path}/checkpoints/step-{at:08d}. "
         "Go on by the same command with --resume."
@@ -174,5 +199,5 @@ def test_a_signal_ends_the_step_and_saves_it(tmp_path, number, name, exit_code, 
 
 def test_a_signal_does_not_save_weights_that_are_not_finite(tmp_path):
     with pytest.raises(NonFiniteError, match="The weight tiny/weight is not finite at step 7"):
-        train(tmp_path, pixels(20, step7=INFINITE_WEIGHT), batches=signalled(signal.SIGINT, 7))
+        train(tmp_path, pixels(20, step7=INFINITE_WEIGHT), order=signalled(signal.SIGINT, 7))
     assert steps_of(tmp_path) == [4]

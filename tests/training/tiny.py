@@ -1,12 +1,12 @@
 """A model that trains in no time, and all that a training needs around it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from acl_tf.data.orders import Order
 from acl_tf.training.checkpoints import Checkpoints
 from acl_tf.training.config import TrainingConfig
 from acl_tf.training.interruption import Interruption
@@ -85,10 +85,22 @@ def pixels(last: int, **special: int) -> np.ndarray:
     return np.concatenate(batches)
 
 
-def rows(first: int, last: int) -> Iterator[np.ndarray]:
-    """Yields the rows of `pixels` for the steps after `first`."""
-    for step in range(first, last):
-        yield np.arange(4 * step, 4 * step + 4)
+class InTurn(Order):
+    """Takes the images of `pixels` in their order, 4 a step.
+
+    Args:
+        lengths: Steps of each epoch.
+    """
+
+    def __init__(self, *lengths: int) -> None:
+        self.given = lengths
+        super().__init__(4 * sum(lengths), 4, len(lengths), seed=0)
+
+    def lengths(self) -> tuple[int, ...]:
+        return self.given
+
+    def rows(self, step: int) -> np.ndarray:
+        return np.arange(4 * step, 4 * step + 4)
 
 
 def train(
@@ -97,20 +109,20 @@ def train(
     first: int = 0,
     last: int = 20,
     model: keras.Model | None = None,
-    steps_per_epoch: int = 10,
+    order: Order | None = None,
     after_epoch: AfterEpoch = nothing_measured,
-    batches: Iterator[np.ndarray] | None = None,
     **training,
 ) -> Tiny:
     """Runs the loop, resumed where `first` says so, and returns the model."""
     model = model or tiny()
+    order = order or InTurn(10, 10, 10)
     config = TrainingConfig(**{"checkpoint_steps": 4, "log_steps": 3, **training})
     checkpoints = checkpoints_of(model, folder / "checkpoints", config.keep_checkpoints)
     assert checkpoints.restore() == first
     log = MetricsLog(folder, first)
-    with Interruption() as interruption, TrainingProgress(first, 20, steps_per_epoch) as progress:
-        journal = ChiefsJournal(log, progress, checkpoints, steps_per_epoch)
-        loop = Loop(model, Steps(model, data, Workers()), config, steps_per_epoch, journal, interruption, after_epoch)
-        loop.run(batches or rows(first, last), first, last)
+    with Interruption() as interruption, TrainingProgress(first, order.horizon) as progress:
+        journal = ChiefsJournal(log, progress, checkpoints, order.horizon)
+        loop = Loop(model, Steps(model, data, Workers()), config, order, journal, interruption, after_epoch)
+        loop.run(first, last)
     log.close()
     return model
