@@ -1,7 +1,7 @@
 """Plug-ins: objectives, fine-tuning methods, attacks, evaluators, backbones and orders of a user's own.
 
-A plug-in is a Python file or module that registers its classes (`@OBJECTIVES.register("name")`). It is code that runs, so
-only the command line and installed packages name plug-ins, and never a configuration file or a model.
+A plug-in is a Python file or module that registers its classes (`@OBJECTIVES.register("name")`). It is code that runs,
+so only the command line and installed packages name plug-ins, and never a configuration file or a model.
 """
 
 import hashlib

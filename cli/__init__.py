@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from acl_tf import __version__
+from acl_tf.cli.plugins import option as plugin_option_of_group
 from acl_tf.errors import AclTfError
 from acl_tf.registry import Registry, nearest
 
@@ -51,7 +52,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="acl-tf")
-def acl_tf() -> None:
+@plugin_option_of_group
+def acl_tf(plugin_sources: tuple[str, ...]) -> None:
     """Adversarial contrastive pre-training of robust image encoders."""
 
 

@@ -37,15 +37,17 @@ def launch(workers: int, attempts: int, startup_timeout: float | None, command: 
     Where a worker dies, all are started again and go on from the last checkpoint. Ctrl-C and SIGTERM are passed on to
     all workers, which finish the step and save; the second time they are killed.
     """
+    from acl_tf.cli.plugins import given_to_group
     from acl_tf.launch.command import check_command, worker_command
     from acl_tf.launch.environments import devices, environments
     from acl_tf.launch.supervisor import Supervisor
 
     check_command(command)
+    plugins = given_to_group()
     environment = dict(os.environ)
     own = devices(environment, workers)
     Supervisor(
-        lambda attempt: worker_command(command, attempt, startup_timeout),
+        lambda attempt: worker_command(command, attempt, startup_timeout, plugins),
         lambda: environments(environment, own),
         attempts,
         sys.stdout.buffer,

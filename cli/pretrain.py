@@ -6,10 +6,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from acl_tf.cli.hardware import hardware_options, start_workers
+from acl_tf.cli.plugins import plugin_option
 from acl_tf.cli.settings import resolve, settings_of
+from acl_tf.data import ORDERS
+from acl_tf.models import BACKBONES
+from acl_tf.pretrain import OBJECTIVES
+from acl_tf.training import OPTIMIZERS
 from acl_tf.training.hardware import Hardware
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from acl_tf.plugins import Plugin
     from acl_tf.pretrain.config import PretrainConfig
 
 # Each option that sets a key of the configuration, which also checks its value.
@@ -23,6 +31,7 @@ KEYS = {
     "epochs": "training.epochs",
     "batch_size": "training.batch_size",
     "optimizer": "optimizer.name",
+    "order": "order.name",
     "precision": "training.precision",
     "micro_batches": "training.micro_batches",
     "jit": "training.jit",
@@ -31,16 +40,17 @@ KEYS = {
 
 
 @click.command(short_help="Learn an encoder from unlabelled images.")
-@click.option("--variant", metavar="{s2s,a2a,a2s,ds}", help="Which views are attacked.  [default: ds]")
+@click.option("--variant", metavar=OBJECTIVES.choices(), help="The method of pre-training.  [default: ds]")
 @click.option("--config", "source", metavar="FILE|NAME", help="A YAML file, or a recipe that comes with acl-tf.")
 @click.option("--dataset", metavar="NAME|DIR|FILE.npz", help="A TFDS name, digits, a folder, or an .npz file.")
 @click.option("--data-dir", metavar="DIR", help="Where TFDS finds prepared data sets.")
 @click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out unreadable images of a folder.")
-@click.option("--arch", metavar="NAME", help="resnet18, resnet34, resnet50, wrn-28-10 or wrn-34-10.")
+@click.option("--arch", metavar="NAME", help=f"{', '.join(BACKBONES)}.  [default: resnet18]")
 @click.option("--width", type=float, help="Multiplies every number of filters.")
 @click.option("--epochs", type=int, help="Passes over the images.")
 @click.option("--batch-size", type=int, help="Global batch size, in images.")
-@click.option("--optimizer", metavar="{lars,sgd,adamw}", help="With linear warm-up and cosine.")
+@click.option("--optimizer", metavar=OPTIMIZERS.choices(), help="With linear warm-up and cosine.  [default: lars]")
+@click.option("--order", metavar=ORDERS.choices(), help="Which images make a batch.  [default: shuffled]")
 @click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16, mixed_float16 or float64.")
 @click.option("--micro-batches", type=int, help="In how many parts a batch passes the network, to save memory.")
 @click.option("--jit", is_flag=True, default=None, help="Compile the step by XLA; one device.")
@@ -49,8 +59,15 @@ KEYS = {
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder, or start it.")
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Any key of the configuration.")
 @hardware_options
+@plugin_option
 def pretrain(
-    source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], hardware: Hardware, **flags: Any
+    source: str | None,
+    output: str | None,
+    resume: bool,
+    pairs: tuple[str, ...],
+    hardware: Hardware,
+    plugins: "Sequence[Plugin]",
+    **flags: Any,
 ) -> None:
     """Learn an encoder from unlabelled images by adversarial contrastive pre-training.
 
@@ -68,7 +85,7 @@ def pretrain(
 
     from acl_tf.pretrain.run import pretrain as run
 
-    model = run(config, folder, resume, workers)
+    model = run(config, folder, resume, workers, plugins)
     if workers.is_chief:
         click.echo(f"acl-tf: finished; load the encoder by acl_tf.load({str(model)!r})", err=True)
         click.echo(model)

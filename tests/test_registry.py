@@ -71,3 +71,21 @@ def test_the_registries_do_not_import_tensorflow():
     code = "import sys, acl_tf.models, acl_tf.pretrain, acl_tf.training; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_plugin_adds_a_name_of_its_own():
+    registry = Registry("shape", {"path": "pathlib:Path"})
+
+    @registry.register("mine")
+    class Mine:
+        pass
+
+    assert registry["mine"] is Mine and list(registry) == ["path", "mine"]
+    assert registry.choices() == "{path,mine}"
+    assert registry.register("mine")(Mine) is Mine  # its module was loaded again
+
+
+def test_a_plugin_takes_no_name_that_is_there():
+    with pytest.raises(UsageError) as error:
+        Registry("shape", {"path": "pathlib:Path"}).register("path")(Registry)
+    assert str(error.value) == "The shape path exists already; give the plug-in's another name. Received: Registry"

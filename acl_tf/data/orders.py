@@ -8,9 +8,6 @@ import tensorflow as tf
 
 from acl_tf.config import Section
 from acl_tf.horizon import Horizon
-from acl_tf.registry import Registry
-
-ORDERS = Registry("order", {"shuffled": "acl_tf.data.orders:Shuffled"})
 
 
 class Probe(NamedTuple):

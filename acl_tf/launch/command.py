@@ -34,18 +34,22 @@ def check_command(command: Sequence[str]) -> None:
         )
 
 
-def worker_command(command: Sequence[str], attempt: int, startup_timeout: float | None = None) -> list[str]:
+def worker_command(
+    command: Sequence[str], attempt: int, startup_timeout: float | None = None, plugins: Sequence[str] = ()
+) -> list[str]:
     """Returns program and arguments of a worker.
 
     Args:
         command: Name and arguments.
         attempt: Its number, from 1; later ones resume what the first one began.
         startup_timeout: How long a worker waits for the others; None: the command's own default.
+        plugins: Plug-ins that every worker loads.
     """
     name, *arguments = command
     added = ["--resume"] if attempt > 1 and "--resume" not in arguments else []
     if startup_timeout is not None:
         added += ["--startup-timeout", f"{startup_timeout:g}"]
+    added += [f"--plugin={plugin}" for plugin in plugins]
     # -P: not the `acl_tf` that may lie in the current folder. Options come first: a later `--` would end them.
     return [sys.executable, "-P", "-m", "acl_tf", name, *added, *arguments]
 

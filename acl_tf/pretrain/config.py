@@ -6,8 +6,8 @@ from pydantic import model_validator
 
 from acl_tf.attacks.config import AttackConfig
 from acl_tf.config import Choice, CommandConfig, Count, Section, Sections, Settings
+from acl_tf.data import ORDERS
 from acl_tf.data.config import DataConfig
-from acl_tf.data.orders import ORDERS
 from acl_tf.models import BACKBONES
 from acl_tf.pretrain import OBJECTIVES
 from acl_tf.training import OPTIMIZERS

@@ -7,9 +7,9 @@ from typing import Any
 
 import keras
 
-from acl_tf.data import sources
+from acl_tf.data import ORDERS, sources
 from acl_tf.data.image_set import ImageSet
-from acl_tf.data.orders import ORDERS, Order
+from acl_tf.data.orders import Order
 from acl_tf.errors import UsageError
 from acl_tf.horizon import Horizon
 from acl_tf.model_folder.write import TrainedModel, write_model_folder
