@@ -123,6 +123,7 @@ def _config(trained: TrainedModel) -> dict[str, Any]:
         "arch": encoder.arch,
         "width": encoder.width,
         "stem": encoder.stem,
+        "stem_padding": encoder.stem_padding,
         "input_shape": list(encoder.image_shape),
         "features": encoder.feature_dim,
         "classes": list(trained.classes) if trained.classifier is not None else None,

@@ -115,7 +115,7 @@ class ContrastiveObjective(keras.Model):
 
     def contrast(self, z_i: tf.Tensor, z_j: tf.Tensor) -> tf.Tensor:
         """Returns NT-Xent between the projections of two views, one loss per view."""
-        return nt_xent(z_i, z_j, self.temperature)
+        return nt_xent(z_i, z_j, temperature=self.temperature)
 
     def project(self, given: Pass) -> Projections:
         """Passes views through the network in training mode; returns their projections, in full precision."""

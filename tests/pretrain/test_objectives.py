@@ -263,7 +263,9 @@ def test_a2s_attacks_the_first_view_on_the_adversarial_branch_against_the_second
     for _ in range(2):
         with tf.GradientTape() as tape:
             tape.watch(expected)
-            loss = tf.reduce_sum(nt_xent(project(expected, "adversarial"), project(view_j, "standard"), 0.3))
+            loss = tf.reduce_sum(
+                nt_xent(project(expected, "adversarial"), project(view_j, "standard"), temperature=0.3)
+            )
         stepped = expected + STEP_SIZE * tf.sign(tape.gradient(loss, expected))
         expected = tf.clip_by_value(tf.clip_by_value(stepped, view_i - EPSILON, view_i + EPSILON), 0, 1)
     attacked, clean = objective.perturb((view_i, view_j), tf.constant(SEED))
@@ -284,7 +286,7 @@ def test_streams_contrast_the_views_that_they_should():
     def contrast(pair: tuple[tf.Tensor, tf.Tensor], branch: str) -> tf.Tensor:
         objective = build()
         features = objective.encoder(tf.concat(pair, 0), branch=branch, training=True)
-        return nt_xent(*tf.split(objective.projection_head(features, branch=branch, training=True), 2), 0.5)
+        return nt_xent(*tf.split(objective.projection_head(features, branch=branch, training=True), 2), temperature=0.5)
 
     standard, adversarial = contrast(clean, "standard"), contrast(attacked, "adversarial")
     expected = {
