@@ -10,11 +10,11 @@ from typing import Any
 from acl_tf.classifiers.saved_model import is_saved_model, load_served
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import ModelFolderError, UsageError
-from acl_tf.export.batch_norm_folding import fold_batch_norm
 from acl_tf.files import sha256
 from acl_tf.hub.locate import find_model_folder
 from acl_tf.model_folder.files import MODEL
 from acl_tf.model_folder.read import load_model
+from acl_tf.models.batch_norm_folding import fold_batch_norm
 from acl_tf.types import Classifier
 
 logger = logging.getLogger(__name__)

@@ -1,13 +1,16 @@
 """The configuration of the images: which ones, and how they are augmented."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 
 from acl_tf.config import Count, Interval, NonNegative, Number, Probability, Section, Share, as_tuple, ascending
 
 if TYPE_CHECKING:
     from acl_tf.data.augment import Augmentation
+
+
+Stage = Literal["crop", "flip", "jitter", "grayscale"]
 
 
 class DataConfig(Section):
@@ -42,6 +45,15 @@ class AugmentationConfig(Section):
     hue: Annotated[Number, Field(ge=0, le=0.5)] = 0.1
     jitter_probability: Probability = 0.8
     grayscale_probability: Probability = 0.2
+    stages: Annotated[tuple[Stage, ...], as_tuple] = ("crop", "flip", "jitter", "grayscale")
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+
+    @field_validator("stages")
+    @classmethod
+    def _each_stage_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if sorted(value) != sorted(get_args(Stage)):
+            raise ValueError(f"an order of {', '.join(get_args(Stage))}, each once")
+        return value
 
     def build(self, image_size: int) -> "Augmentation":
         """Returns the augmentation, which makes views of this height and width."""

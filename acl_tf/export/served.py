@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import keras
 
 from acl_tf.errors import UsageError
-from acl_tf.export.batch_norm_folding import fold_batch_norm
 from acl_tf.export.saved_model import image_shape
+from acl_tf.models.batch_norm_folding import fold_batch_norm
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ def load_encoder(model: str | Path) -> Encoder:
             config["arch"],
             width=config["width"],
             stem=config["stem"],
+            stem_padding=config.get("stem_padding", 1),  # folders of 0.1 do not say
             image_shape=config["input_shape"],
             batch_norm=config["batch_norm"],
             mean=config["mean"],

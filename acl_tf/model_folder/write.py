@@ -23,7 +23,7 @@ from acl_tf.model_folder.manifest import write_manifest
 from acl_tf.model_folder.weights import named_weights
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
-from acl_tf.models.heads import ProjectionHead, linear_classifier
+from acl_tf.models.heads import linear_classifier
 from acl_tf.models.paired_model import extract_branch
 from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.versions import versions
@@ -47,7 +47,7 @@ class TrainedModel:
     encoder: Encoder
     branch: Branch
     recipe: Mapping[str, Any]
-    projection_head: ProjectionHead | None = None
+    projection_head: PairedModel | None = None
     classifier: keras.layers.Dense | None = None
     classes: tuple[str, ...] = ()
 
@@ -123,17 +123,24 @@ def _config(trained: TrainedModel) -> dict[str, Any]:
         "arch": encoder.arch,
         "width": encoder.width,
         "stem": encoder.stem,
+        "stem_padding": encoder.stem_padding,
         "input_shape": list(encoder.image_shape),
         "features": encoder.feature_dim,
         "classes": list(trained.classes) if trained.classifier is not None else None,
         "branch": str(trained.branch),
         "batch_norm": encoder.batch_norm,
-        "projection_head": {"input_dim": head.input_dim, "blocks": head.blocks} if head else None,
+        "projection_head": _own_config(head) if head else None,
         "mean": list(encoder.mean),
         "std": list(encoder.std),
         "recipe": dict(trained.recipe),
         "versions": versions(),
     }
+
+
+def _own_config(head: PairedModel) -> dict[str, Any]:
+    """Returns what describes a projection head, beside what it shares with its encoder."""
+    shared = {*keras.layers.Layer.get_config(head), "batch_norm", "synchronized"}
+    return {key: value for key, value in head.get_config().items() if key not in shared}
 
 
 def _save_weights(path: Path, trained: TrainedModel) -> None:

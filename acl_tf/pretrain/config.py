@@ -79,6 +79,15 @@ class PretrainConfig(CommandConfig):
         return self
 
     @model_validator(mode="after")
+    def _only_the_cifar_stem_of_a_resnet_pads_more(self) -> "PretrainConfig":
+        if self.model.stem_padding != 1 and (self.model.arch.startswith("wrn") or self.model.stem != "cifar"):
+            raise ValueError(
+                f"model.stem_padding: expected 1, the only one of {self.model.arch} with the {self.model.stem} stem. "
+                f"Received: {self.model.stem_padding}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _parts_are_equal(self) -> "PretrainConfig":
         batch_size, parts = self.training.batch_size, self.training.micro_batches
         if batch_size % parts or batch_size < 2 * parts:
