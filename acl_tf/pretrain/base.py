@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from acl_tf.attacks.base import GradientAttack, Loss
+from acl_tf.attacks.base import Attack, Loss
 from acl_tf.data.augment import Augmentation
 from acl_tf.losses.nt_xent import nt_xent
 from acl_tf.models.branch import Branch
@@ -58,7 +58,7 @@ class ContrastiveObjective(keras.Model):
         encoder: Encoder,
         projection_head: ProjectionHead,
         augmentation: Augmentation,
-        attack: GradientAttack,
+        attack: Attack,
         temperature: float = 0.5,
         seed: int = 0,
         micro_batches: int = 1,

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.data import sources
 from acl_tf.data.augment import Augmentation
 from acl_tf.data.batches import batch_rows, steps_per_epoch
@@ -117,7 +117,7 @@ def build_objective(config: PretrainConfig, image_shape: tuple[int, int, int]) -
         encoder,
         head,
         augmentation=Augmentation(image_size=size, **config.augmentation.model_dump()),
-        attack=LinfPGD(config.attack.epsilon, config.attack.step_size, config.attack.steps),
+        attack=PGD(config.attack.epsilon, config.attack.step_size, config.attack.steps),
         temperature=config.objective.temperature,
         seed=config.training.seed,
         micro_batches=config.training.micro_batches,
