@@ -1,6 +1,7 @@
 """Random numbers that depend on a seed and on the place of an image in the global batch, and on nothing else."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -30,16 +31,21 @@ def draw_each(seeds: tf.Tensor, draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Te
     return tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
 
 
-def rows_of_global_batch(shape: tf.Tensor | Sequence[int], draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def rows_of_global_batch(shape: tf.Tensor | Sequence[int], draw: Callable[[tf.Tensor], Any]) -> Any:
     """Draws for the global batch and returns this replica's rows.
 
     Args:
         shape: `(local batch, …)`.
-        draw: Draws numbers of the shape that it is given.
+        draw: Draws numbers of the shape that it is given, or several such tensors of the same first axis.
 
     Returns:
-        Tensor of shape `shape`; the replicas' rows together are what one replica would draw for the whole batch.
+        What `draw` returns, of this replica's rows; the rows of all replicas together are what one replica would draw
+        for the whole batch.
     """
     offset, total = place_in_global_batch(shape[0])
     whole = draw(tf.concat([[total], shape[1:]], axis=0))
-    return tf.reshape(whole[offset : offset + shape[0]], shape)
+
+    def rows(values: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(values[offset : offset + shape[0]], [shape[0], *values.shape[1:]])
+
+    return tf.nest.map_structure(rows, whole)

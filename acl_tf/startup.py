@@ -1,5 +1,6 @@
 """Starting TensorFlow without the screen of notes that its C++ prints."""
 
+import functools
 import logging
 import os
 import sys
@@ -8,8 +9,9 @@ import tempfile
 logger = logging.getLogger(__name__)
 
 
+@functools.cache
 def start_tensorflow() -> None:
-    """Imports TensorFlow, finds the devices and names them in one line.
+    """Imports TensorFlow, finds the devices and names them in one line, once.
 
     TensorFlow's C++ writes notes to stderr before any log level applies. They are shown where the import fails, or
     where the user set `TF_CPP_MIN_LOG_LEVEL`, which is how to find out why a GPU is not seen.

@@ -7,7 +7,7 @@ from pydantic import Field
 from acl_tf.config import NonNegative, Section
 
 if TYPE_CHECKING:
-    from acl_tf.attacks.pgd import LinfPGD
+    from acl_tf.attacks.pgd import PGD
 
 
 class AttackConfig(Section):
@@ -17,8 +17,8 @@ class AttackConfig(Section):
     step_size: NonNegative = 2 / 255
     steps: Annotated[int, Field(ge=0)] = 5
 
-    def build(self) -> "LinfPGD":
+    def build(self) -> "PGD":
         """Returns the attack."""
-        from acl_tf.attacks.pgd import LinfPGD
+        from acl_tf.attacks.pgd import PGD
 
-        return LinfPGD(self.epsilon, self.step_size, self.steps)
+        return PGD(self.epsilon, self.step_size, self.steps)

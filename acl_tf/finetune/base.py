@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from acl_tf.attacks.base import GradientAttack, Loss
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.base import Attack, Loss
+from acl_tf.attacks.pgd import PGD, Start
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
@@ -33,7 +33,7 @@ class FineTuner(keras.Model):
         num_classes: Number of classes.
         branch: Of the encoder.
         augmentation: Of the training images.
-        attack: Perturbs training images; None: `attack_class` as ACL has it, 10 steps of 2/255 in 8/255.
+        attack: Perturbs training images; None: PGD as ACL has it, 10 steps of 2/255 in 8/255.
         seed: All randomness is a function of it, of the step, and of the place of an image in the global batch.
         **kwargs: Passed on to `keras.Model`.
 
@@ -47,8 +47,8 @@ class FineTuner(keras.Model):
     `fit`, and `train_step`, take uint8 images and their labels, integers of shape `(batch,)`.
     """
 
-    #: The attack that the method is published with.
-    attack_class: ClassVar[type[GradientAttack]] = LinfPGD
+    #: Where the attack that the method is published with starts; see `PGD`.
+    attack_start: ClassVar[Start] = "uniform"
     #: The losses that `losses` returns, by name, beside the one that is minimised.
     parts: ClassVar[tuple[str, ...]] = ()
 
@@ -58,7 +58,7 @@ class FineTuner(keras.Model):
         num_classes: int,
         branch: Branch | str = Branch.ADVERSARIAL,
         augmentation: CropFlip | None = None,
-        attack: GradientAttack | None = None,
+        attack: Attack | None = None,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -68,7 +68,7 @@ class FineTuner(keras.Model):
         self.classifier = zero_classifier(num_classes)
         self.classifier.build((None, encoder.feature_dim))
         self.augmentation = augmentation or CropFlip()
-        self.attack = attack or self.attack_class(8 / 255, 2 / 255, 10)
+        self.attack = attack or PGD(8 / 255, 2 / 255, 10, start=self.attack_start)
         self.seed = seed
         self.step = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica", name="step"

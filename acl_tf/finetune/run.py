@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from acl_tf.attacks.pgd import PGD
 from acl_tf.data.batches import batch_rows, steps_per_epoch
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.data.splits import fingerprint_with_labels, label_subset, labels_of, take
@@ -157,7 +158,7 @@ def build_finetuner(config: FinetuneConfig, start: StartingEncoder, num_classes:
         num_classes,
         branch=config.encoder.branch or start.default_branch,
         augmentation=CropFlip(**config.augmentation.model_dump()),
-        attack=method.attack_class(config.attack.epsilon, config.attack.step_size, config.attack.steps),
+        attack=PGD(**config.attack.model_dump(), start=method.attack_start),
         seed=config.training.seed,
         **own.get(config.method.name, {}),
     )

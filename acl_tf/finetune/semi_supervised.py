@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from acl_tf.attacks.pgd import PGD
 from acl_tf.data.batches import batch_rows, steps_per_epoch
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.data.image_set import ImageSet
@@ -191,7 +192,7 @@ def build_student(config: SemiSupervisedConfig, start: StartingEncoder, num_clas
         num_classes,
         branch=config.encoder.branch or start.default_branch,
         augmentation=CropFlip(**config.augmentation.model_dump()),
-        attack=student.attack_class(config.attack.epsilon, config.attack.step_size, config.attack.steps),
+        attack=PGD(**config.attack.model_dump(), start=student.attack_start),
         seed=config.training.seed,
         **own,
     )

@@ -4,7 +4,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from acl_tf.attacks.trades import TradesPGD
 from acl_tf.finetune.base import FineTuner, Losses
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.kl_divergence import kl_divergence
@@ -27,7 +26,7 @@ class TRADES(FineTuner):
     Reference: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, Eq. 5.
     """
 
-    attack_class = TradesPGD
+    attack_start = "normal"  # at the image itself the KL divergence has no gradient
     parts = ("cross_entropy", "kl_divergence")
 
     def __init__(self, *args: Any, beta: float = 6.0, **kwargs: Any) -> None:

@@ -24,7 +24,7 @@ from acl_tf.model_folder.weights import named_weights
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
 from acl_tf.models.heads import linear_classifier
-from acl_tf.models.paired_model import extract_branch
+from acl_tf.models.paired_model import PairedModel, extract_branch
 from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.versions import versions
 

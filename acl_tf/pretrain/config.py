@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import model_validator
 
-from acl_tf.attacks.config import AttackConfig
-from acl_tf.config import Choice, CommandConfig, Count, Section, Sections, Settings
+from acl_tf.attacks import ATTACKS
+from acl_tf.config import Choice, CommandConfig, Count, Sections, Settings
 from acl_tf.data import ORDERS
 from acl_tf.data.config import DataConfig
 from acl_tf.models import BACKBONES
@@ -14,6 +14,7 @@ from acl_tf.training import OPTIMIZERS
 from acl_tf.training.config import ScheduleSettings, TrainingConfig
 
 OBJECTIVE = Choice(OBJECTIVES, "objective", "ds", key="variant")
+ATTACK = Choice(ATTACKS, "attack", "pgd")
 OPTIMIZER = Choice(OPTIMIZERS, "optimizer", "lars", shared=(ScheduleSettings,))
 ORDER = Choice(ORDERS, "order", "shuffled")
 
@@ -52,13 +53,12 @@ class PretrainConfig(CommandConfig):
     @classmethod
     def sections(cls, settings: Settings) -> Sections:
         objective = OBJECTIVE.class_in(settings)
-        attack: type[Section] | None = AttackConfig if objective.attacks else None
         return {
             "order": ORDER.section_in(settings),
             "augmentation": objective.Augmentation,
             "model": objective.Model,
             "objective": OBJECTIVE.section_in(settings),
-            "attack": attack,
+            "attack": ATTACK.section_in(settings) if objective.attacks else None,
             "optimizer": OPTIMIZER.section_in(settings),
         }
 
@@ -68,9 +68,8 @@ class PretrainConfig(CommandConfig):
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:
-        return [choice.class_in(settings) for choice in (OBJECTIVE, ORDER, OPTIMIZER)] + [
-            BACKBONES[settings["model"]["arch"]]
-        ]
+        choices = [OBJECTIVE, ORDER, OPTIMIZER, *([ATTACK] if settings["attack"] else [])]
+        return [*(choice.class_in(settings) for choice in choices), BACKBONES[settings["model"]["arch"]]]
 
     @model_validator(mode="after")
     def _wide_networks_have_no_stem(self) -> "PretrainConfig":
