@@ -1,1 +1,21 @@
 """Images in: sources, splits and augmentation."""
+
+from typing import TYPE_CHECKING
+
+from acl_tf.lazy import exports
+
+if TYPE_CHECKING:
+    from acl_tf.data.augment import Augmentation as Augmentation
+    from acl_tf.data.crop_flip import CropFlip as CropFlip
+    from acl_tf.data.digits import load_digits as load_digits
+    from acl_tf.data.image_set import ImageSet as ImageSet
+else:
+    __getattr__, __dir__ = exports(
+        __name__,
+        {
+            "Augmentation": "acl_tf.data.augment:Augmentation",
+            "CropFlip": "acl_tf.data.crop_flip:CropFlip",
+            "ImageSet": "acl_tf.data.image_set:ImageSet",
+            "load_digits": "acl_tf.data.digits:load_digits",
+        },
+    )
