@@ -38,7 +38,7 @@ FILES = {
 
 def room_of(module: str) -> str:
     """`acl_tf.data.folder` is in the room `data`, `acl_tf` itself is `__init__`."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def read_floors(page: str) -> dict[str, int]:

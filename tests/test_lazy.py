@@ -8,7 +8,8 @@ INIT = """
 from acl_tf.lazy import exports
 
 __getattr__, __dir__ = exports(
-    __name__, {"Shape": "shapes_for_lazy.form:Shape", "form": "shapes_for_lazy.form", "area": "shapes_for_lazy.area:area"}
+    __name__,
+    {"Shape": "shapes_for_lazy.form:Shape", "form": "shapes_for_lazy.form", "area": "shapes_for_lazy.area:area"},
 )
 """
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ def parsed(package: str) -> tuple[dict[str, str], dict[str, str]]:
     return table, seen
 
 
+PAGES = ("README.md", *sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "docs").glob("*.md")))
 LOSSES = list(parsed("acl_tf.losses")[0])
 NAMES = [(package, name) for package in PACKAGES for name in parsed(package)[0]]
 
@@ -71,3 +73,13 @@ def test_nothing_heavy_is_imported_for_a_list_of_names():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [str([True] * len(PACKAGES)), "[]"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_what_the_documentation_imports_is_there(page):
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("acl_tf"):
+                exec(ast.unparse(node), {})
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "acl_tf":
+                getattr(importlib.import_module("acl_tf"), node.attr)
