@@ -82,7 +82,7 @@ def imports_of(module: str, source: str) -> Iterator[Import]:
 
 def complaint(found: Import) -> str | None:
     mine, other = room_of(found.importer), room_of(found.imported)
-    if mine == other or FLOORS[other] < FLOORS[mine]:
+    if mine == other or not {mine, other} <= set(FLOORS) or FLOORS[other] < FLOORS[mine]:
         return None
     return (
         f"{found.file}:{found.line}: {mine} is on floor {FLOORS[mine]}, and imports {found.imported} from floor "
