@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import click
 
-from acl_tf import __version__
 from acl_tf.cli.plugins import option as plugin_option_of_group
 from acl_tf.errors import AclTfError
 from acl_tf.registry import Registry, nearest
+from acl_tf.versions import __version__
 
 COMMANDS = Registry(
     "command",

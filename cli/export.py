@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from acl_tf import load
 from acl_tf.client.address import LARGEST_VERSION
 from acl_tf.startup import start_tensorflow
 
@@ -58,6 +57,7 @@ def export(
 
     from acl_tf.export.base_path import add_version
     from acl_tf.export.served import to_serve
+    from acl_tf.loading import load
 
     served = to_serve(load(model))
     if serving_kit:

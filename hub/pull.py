@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acl_tf import __version__
 from acl_tf.errors import HubError, UnsafeModelError, UsageError
 from acl_tf.files import folder_atomically, locked, sha256
 from acl_tf.hub.failures import explained
@@ -21,6 +20,7 @@ from acl_tf.model_folder.manifest import MANIFEST, Entry, read_manifest, verify,
 from acl_tf.model_folder.safety import check_keras_model, check_saved_models, saved_models
 from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES
 from acl_tf.safety.saved_model import contents
+from acl_tf.versions import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo

@@ -1,8 +1,27 @@
 """Attacks: one loop with hooks, one file an attack, and the balls that they stay in."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from acl_tf.lazy import exports
 from acl_tf.registry import Registry
+
+if TYPE_CHECKING:
+    from acl_tf.attacks.autoattack.suite import AutoAttack as AutoAttack
+    from acl_tf.attacks.base import Attack as Attack
+    from acl_tf.attacks.eot import EOT as EOT
+    from acl_tf.attacks.pgd import PGD as PGD
+    from acl_tf.attacks.restarts import worst_of as worst_of
+else:
+    __getattr__, __dir__ = exports(
+        __name__,
+        {
+            "AutoAttack": "acl_tf.attacks.autoattack.suite:AutoAttack",
+            "EOT": "acl_tf.attacks.eot:EOT",
+            "Attack": "acl_tf.attacks.base:Attack",
+            "PGD": "acl_tf.attacks.pgd:PGD",
+            "worst_of": "acl_tf.attacks.restarts:worst_of",
+        },
+    )
 
 #: The balls, by the names of their norms.
 BALLS = Registry(

@@ -28,9 +28,10 @@ from acl_tf.classifiers.loading import load_classifier
 from acl_tf.classifiers.smoothed import ESTIMATION, SELECTION, SmoothedClassifier
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import fingerprint_with_labels, labels_of, take
+from acl_tf.evaluate.images import load_images
+from acl_tf.evaluate.output import add_to_model, check_output
 from acl_tf.evaluate.progress import EvaluationProgress
 from acl_tf.evaluate.record import record
-from acl_tf.evaluate.run import add_to_model, check_output, load_images
 from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.workers import Workers
@@ -62,7 +63,7 @@ def certify(config: CertifyConfig, output: Path, resume: bool = False, workers: 
         model = load_classifier(config.model)
         check_output(output, model)
         model.check_noise(config.sigma)
-        everything = load_images(config, model)
+        everything = load_images(config.data, model)
         rows = np.arange(0, len(everything), config.every)
         images = take(everything, rows)
         same["images"] = [model.sha256, *fingerprint_with_labels(images)]
