@@ -23,9 +23,8 @@ def load(model: "str | Path", revision: str | None = None) -> "keras.Model":
 
     Args:
         model: A run folder, a model folder, a `.keras` file, or `user/name` on the Hub. Every file is compared with the
-            manifest, and nothing is loaded but built-in layers and their weights.
-        revision: Of a model on the Hub: a branch, a tag or a commit; None: the newest. Which commit it was stands in
-            `config["origin"]`.
+            manifest, and only built-in layers and their weights are loaded.
+        revision: Branch, tag or commit of a model on the Hub; None: the newest. `config["origin"]` names the commit.
 
     Returns:
         A plain Keras model of built-in layers. It maps float32 images in [0, 1], of shape
@@ -37,7 +36,7 @@ def load(model: "str | Path", revision: str | None = None) -> "keras.Model":
         ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.
         HubError: If there is no such model on the Hub, or the Hub cannot be reached.
         UnsafeModelError: If the model would run code.
-        UsageError: If a revision is given of what is on disk.
+        UsageError: If a revision is given for a model on disk.
     """
     from acl_tf.hub.locate import find_model, of_revision
     from acl_tf.model_folder.read import load_model
@@ -46,12 +45,12 @@ def load(model: "str | Path", revision: str | None = None) -> "keras.Model":
 
 
 def load_saved_model(model: "str | Path", revision: str | None = None, trust: bool = False) -> "Any":
-    """Loads a SavedModel, once every operation in it is known to only compute.
+    """Loads a SavedModel after checking that its operations do nothing but compute.
 
     Args:
         model: A folder with `saved_model.pb`, a run folder, a model folder, or `user/name` on the Hub.
-        revision: Of a model on the Hub: a branch, a tag or a commit; None: the newest.
-        trust: Whether to load it whatever it does; what speaks against it is logged as a warning.
+        revision: Branch, tag or commit of a model on the Hub; None: the newest.
+        trust: Whether to load it even if the check fails; the findings are logged as warnings.
 
     Returns:
         What `tf.saved_model.load` returns: an object with `signatures`.

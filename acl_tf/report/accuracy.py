@@ -6,7 +6,7 @@ from typing import Any
 
 from acl_tf import record_text
 from acl_tf.record_text import printable
-from acl_tf.records import FINDINGS, Entry, Record
+from acl_tf.records import FINDINGS, NamedRecord, Record
 from acl_tf.report.run import Run
 from acl_tf.report.section import Section
 from acl_tf.report.series import style
@@ -115,7 +115,7 @@ def _short(setting: str) -> str:
         return printable(setting)
 
 
-def _cells(entry: Entry) -> Mapping[str, Any]:
+def _cells(entry: NamedRecord) -> Mapping[str, Any]:
     record, protocol = entry.record, entry.record["protocol"]
     shown = {"attack", "norm", "epsilon", "step_size", "steps", "restarts", "seed", "encoder"}
     rest = {key: value for key, value in record_text.flat(protocol).items() if key not in shown}
