@@ -20,7 +20,7 @@ from acl_tf.model_folder.files import CARD, ORIGIN
 from acl_tf.model_folder.manifest import MANIFEST, Entry, read_manifest, verify, write_manifest
 from acl_tf.model_folder.safety import check_keras_model, check_saved_models, saved_models
 from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES
-from acl_tf.safety.saved_model import contents
+from acl_tf.safety.saved_model import read_contents
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -163,7 +163,7 @@ def _copy(snapshot: Path, folder: Path) -> None:
 def _trusted(folder: Path) -> list[str]:
     """Returns what speaks against the SavedModels, which are let through; the Keras model is checked as ever."""
     check_keras_model(folder)
-    places = {place: contents(place).findings for place in saved_models(folder)}
+    places = {place: read_contents(place).findings for place in saved_models(folder)}
     found = [f"{place.relative_to(folder)}: {finding}" for place, findings in places.items() for finding in findings]
     for finding in found:
         logger.warning("Trusted, as --trust says: %s", finding)

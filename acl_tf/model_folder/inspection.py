@@ -16,7 +16,7 @@ from acl_tf.model_folder.safety import saved_models
 from acl_tf.records import Record
 from acl_tf.safety.keras_file import check_keras_file, classes_of
 from acl_tf.safety.paths import check_files
-from acl_tf.safety.saved_model import FILE, Contents, contents
+from acl_tf.safety.saved_model import FILE, SavedModelContents, read_contents
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Inspection:
     records: list[Record] = field(default_factory=list)
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     layers: Counter[str] = field(default_factory=Counter)
-    saved_models: dict[str, Contents] = field(default_factory=dict)
+    saved_models: dict[str, SavedModelContents] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
@@ -129,6 +129,6 @@ def _add_unread(inspection: Inspection, folder: Path) -> None:
 def _add_saved_models(inspection: Inspection, folder: Path) -> None:
     for place in saved_models(folder):
         with inspection.found():
-            found = contents(place)
+            found = read_contents(place)
             inspection.saved_models[place.relative_to(folder).as_posix()] = found
             inspection.findings += [f"{place / FILE}: {finding}" for finding in found.findings]

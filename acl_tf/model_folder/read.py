@@ -19,7 +19,7 @@ from acl_tf.models.encoder import Encoder
 from acl_tf.models.paired_model import PairedModel
 from acl_tf.safety.keras_file import check_keras_file
 from acl_tf.safety.paths import check_files
-from acl_tf.safety.saved_model import check_saved_model, contents
+from acl_tf.safety.saved_model import check_saved_model, read_contents
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def load_saved_model(model: str | Path, trust: bool = False) -> Any:
         verify(folder)
         path = folder / SAVED_MODEL
     if trust:
-        for finding in contents(path).findings:
+        for finding in read_contents(path).findings:
             logger.warning("Trusted, as the caller says: %s: %s", path, finding)
     else:
         check_saved_model(path)
