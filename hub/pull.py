@@ -17,7 +17,7 @@ from acl_tf.hub.failures import explained
 from acl_tf.hub.names import HubName
 from acl_tf.hub.patience import persistently
 from acl_tf.model_folder.files import CARD, ORIGIN
-from acl_tf.model_folder.manifest import MANIFEST, Entry, read_manifest, verify, write_manifest
+from acl_tf.model_folder.manifest import MANIFEST, FileEntry, read_manifest, verify, write_manifest
 from acl_tf.model_folder.safety import check_keras_model, check_saved_models, saved_models
 from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES
 from acl_tf.safety.saved_model import read_contents
@@ -183,7 +183,7 @@ def _cached(name: HubName) -> HubName:
     return HubName(name.repo_id, Path(manifest).parent.name)
 
 
-def _compare_listed(info: "ModelInfo", entries: dict[str, Entry], name: HubName) -> None:
+def _compare_listed(info: "ModelInfo", entries: dict[str, FileEntry], name: HubName) -> None:
     """Compares what the Hub lists with the manifest, so that a wrong or huge file is not even downloaded."""
     listed = {sibling.rfilename: sibling for sibling in info.siblings or []}
     for file, entry in entries.items():

@@ -13,7 +13,7 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """Returns the GPUs that a process may use, as `CUDA_VISIBLE_DEVICES` names them.
 
     Args:
-        environment: Environment of the process. Without `CUDA_VISIBLE_DEVICES`, it sees all GPUs that `nvidia-smi` lists.
+        environment: Environment of the process. Without `CUDA_VISIBLE_DEVICES`, all GPUs of `nvidia-smi` count.
     """
     chosen = environment.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
