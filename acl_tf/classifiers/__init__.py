@@ -1,1 +1,1 @@
-"""What can be measured: model folders, `.keras` files, SavedModels, smoothed classifiers."""
+"""Classifiers to evaluate: model folders, `.keras` files, SavedModels, and smoothed classifiers."""
