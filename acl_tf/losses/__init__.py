@@ -2,7 +2,7 @@
 
 from acl_tf.registry import Registry
 
-#: From logits and labels; the higher, the worse an example is classified.
+#: Functions of logits and labels that are higher the worse an example is classified.
 CLASSIFICATION_LOSSES = Registry(
     "loss",
     {
