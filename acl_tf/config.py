@@ -12,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from acl_tf.errors import UsageError
-from acl_tf.record_text import flat
+from acl_tf.nested import flat
 from acl_tf.registry import Registry, nearest
 
 

@@ -16,9 +16,8 @@ def load(model: str | Path, revision: str | None = None) -> keras.Model:
 
     Args:
         model: A run folder, a model folder, a `.keras` file, or `user/name` on the Hub. Every file is compared with the
-            manifest, and nothing is loaded but built-in layers and their weights.
-        revision: Of a model on the Hub: a branch, a tag or a commit; None: the newest. Which commit it was stands in
-            `config["origin"]`.
+            manifest, and only built-in layers and their weights are loaded.
+        revision: Branch, tag or commit of a model on the Hub; None: the newest. `config["origin"]` names the commit.
 
     Returns:
         A plain Keras model of built-in layers. It maps float32 images in [0, 1], of shape
@@ -30,7 +29,7 @@ def load(model: str | Path, revision: str | None = None) -> keras.Model:
         ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.
         HubError: If there is no such model on the Hub, or the Hub cannot be reached.
         UnsafeModelError: If the model would run code.
-        UsageError: If a revision is given of what is on disk.
+        UsageError: If a revision is given for a model on disk.
     """
     return read.load_model(find_model(of_revision(str(model), revision)))
 
@@ -48,18 +47,18 @@ def load_encoder(model: str | Path, revision: str | None = None) -> Encoder:
     Raises:
         ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.
         HubError: If there is no such model on the Hub, or the Hub cannot be reached.
-        UsageError: If a revision is given of what is on disk.
+        UsageError: If a revision is given for a model on disk.
     """
     return read.load_encoder(find_model_folder(of_revision(str(model), revision), ENCODER_FILES))
 
 
 def load_saved_model(model: str | Path, revision: str | None = None, trust: bool = False) -> Any:
-    """Loads a SavedModel, once every operation in it is known to only compute.
+    """Loads a SavedModel after checking that its operations do nothing but compute.
 
     Args:
         model: A folder with `saved_model.pb`, a run folder, a model folder, or `user/name` on the Hub.
-        revision: Of a model on the Hub: a branch, a tag or a commit; None: the newest.
-        trust: Whether to load it whatever it does; what speaks against it is logged as a warning.
+        revision: Branch, tag or commit of a model on the Hub; None: the newest.
+        trust: Whether to load it even if the check fails; the findings are logged as warnings.
 
     Returns:
         What `tf.saved_model.load` returns: an object with `signatures`.

@@ -1,6 +1,7 @@
 import pytest
 
 from acl_tf import record_text
+from acl_tf.nested import flat
 from tests.report.folders import PGD
 
 
@@ -93,4 +94,4 @@ def test_cells(record, cells):
 
 
 def test_flat():
-    assert record_text.flat({"a": 1, "b": {"c": {"d": [2]}}}) == {"a": 1, "b.c.d": [2]}
+    assert flat({"a": 1, "b": {"c": {"d": [2]}}}) == {"a": 1, "b.c.d": [2]}

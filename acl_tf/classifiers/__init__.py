@@ -1,4 +1,4 @@
-"""What can be measured: model folders, `.keras` files, SavedModels, smoothed classifiers."""
+"""Classifiers to evaluate: model folders, `.keras` files, SavedModels, and smoothed classifiers."""
 
 from typing import TYPE_CHECKING
 

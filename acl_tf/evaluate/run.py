@@ -104,8 +104,8 @@ def check_settings(
         model.check_noise(config.sigma)
     if surrogate and (surrogate.image_size, len(surrogate.classes)) != (model.image_size, len(model.classes)):
         raise UsageError(
-            f"The surrogate must take the images of the model and know its classes: {model.described()}. "
-            f"Received: {surrogate.name!r}, {surrogate.described()}"
+            f"The surrogate must take the images of the model and know its classes: {model.summary()}. "
+            f"Received: {surrogate.name!r}, {surrogate.summary()}"
         )
     stochastic = config.sigma is not None
     about = Circumstances(len(model.classes), model.image_size, surrogate is not None, replicas, stochastic)

@@ -29,7 +29,7 @@ else:
         },
     )
 
-#: From logits and labels; the higher, the worse an example is classified.
+#: Functions of logits and labels that are higher the worse an example is classified.
 CLASSIFICATION_LOSSES = Registry(
     "loss",
     {

@@ -1,4 +1,4 @@
-"""The model folder: what a run leaves behind, and what a Hub repository holds."""
+"""Writing a model folder, the form in which runs and repositories on the Hub keep a model."""
 
 import json
 import logging
@@ -33,15 +33,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a model folder is made of.
+    """The parts of a model folder.
 
     Attributes:
-        encoder: With both branches.
-        branch: The one to publish.
-        recipe: How it came about: the run's configuration, or where it was imported from.
-        projection_head: Where there is one; kept for further pre-training.
-        classifier: A dense layer on the features, where there is one: then the folder is a classifier's.
-        classes: Names of the classes of a classifier.
+        encoder: Encoder with all its branches.
+        branch: Branch to publish.
+        recipe: Configuration of the run, or source of an imported model.
+        projection_head: Projection head, if there is one; it is kept for further pre-training.
+        classifier: Dense layer on the features, if there is one; the folder is then that of a classifier.
+        classes: Names of a classifier's classes.
     """
 
     encoder: Encoder
@@ -53,12 +53,12 @@ class TrainedModel:
 
 
 def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Record] = ()) -> None:
-    """Writes a model folder, whole or not at all; it takes the place of one that is there.
+    """Writes a model folder atomically; it replaces an existing one.
 
     Args:
-        path: Of the folder.
-        trained: What goes into it.
-        records: What is known of its accuracy; each gets the SHA-256 of the model.
+        path: Path of the folder.
+        trained: Parts of the model folder.
+        records: Records of the model; the SHA-256 of the model is added to each.
     """
     with locked(path), folder_atomically(path) as folder:
         model, config = published_model(trained), _config(trained)
@@ -71,18 +71,18 @@ def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Reco
 
 
 def add_to_model_folder(folder: Path, records: Sequence[Record]) -> None:
-    """Adds records to a model folder; whoever looks sees it before or after, with a manifest that fits.
+    """Adds records to a model folder atomically, and updates its card and manifest.
 
-    Several processes may do so at once.
+    Several processes may add records at once.
 
     Args:
-        folder: The model folder.
-        records: What was measured of its model.
+        folder: Model folder.
+        records: Records of its model.
 
     Raises:
         OSError: If it cannot be written to.
     """
-    folder = folder.resolve()  # of a symbolic link, the target is what gets the records
+    folder = folder.resolve()  # records are added to the target of a symbolic link
     with locked(folder), folder_atomically(folder) as copy:
         shutil.copytree(folder, copy, copy_function=_link, dirs_exist_ok=True)
         _add(copy, records)
@@ -100,7 +100,7 @@ def published_model(trained: TrainedModel) -> keras.Model:
 
 
 def _add(folder: Path, records: Sequence[Record]) -> None:
-    """Adds records, and makes what depends on them anew: the card and the manifest."""
+    """Adds records, and writes the card and the manifest, which depend on them, anew."""
     if records:
         add_records(folder / RECORDS, records)
     previous = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).exists() else ""
@@ -109,7 +109,7 @@ def _add(folder: Path, records: Sequence[Record]) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """Makes a file appear in a second place; copies it where the file system knows no links."""
+    """Links a file to a second place, or copies it if the file system has no links."""
     try:
         os.link(source, target)
     except OSError:
@@ -151,6 +151,6 @@ def _save_weights(path: Path, trained: TrainedModel) -> None:
     if trained.classifier is not None:
         kernel, bias = trained.classifier.get_weights()
         arrays |= {"classifier/fc/kernel": kernel, "classifier/fc/bias": bias}
-    # safetensors writes other memory layouts wrong, without a word.
+    # safetensors silently writes other memory layouts wrong.
     contiguous = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     path.write_bytes(safetensors.numpy.save(contiguous, metadata={"format": "acl_tf"}))

@@ -299,9 +299,9 @@ def test_settings_that_are_wrong(text, reason):
 
 
 def test_lists_that_are_none():
-    for attacks in ((), ("square", "square"), ("pgd",)):
+    for names in ((), ("square", "square"), ("pgd",)):
         with pytest.raises(ValueError, match="each once, joined by"):
-            AutoAttackAccuracy.Settings(attacks=attacks)
+            AutoAttackAccuracy.Settings(attacks=names)
 
 
 def test_a_transfer():
