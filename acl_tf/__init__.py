@@ -6,6 +6,8 @@ Importing `acl_tf` imports neither TensorFlow nor Keras; what needs them is impo
 import os
 from typing import TYPE_CHECKING
 
+from acl_tf import onednn
+
 if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 # Keras reads this once, at its first import; acl_tf trains on TensorFlow only.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+onednn.turn_on()
 
 __version__ = "0.1.0"
 
