@@ -6,6 +6,7 @@ Importing `acl_tf` imports neither TensorFlow nor Keras; what needs them is impo
 import os
 from typing import TYPE_CHECKING
 
+from acl_tf import onednn
 from acl_tf.lazy import exports
 
 if TYPE_CHECKING:
@@ -46,3 +47,4 @@ else:
 
 # Keras reads this once, at its first import; acl_tf trains on TensorFlow only.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+onednn.turn_on()
