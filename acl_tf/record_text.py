@@ -5,17 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from acl_tf.attacks import ATTACK_WORDS, NORM_WORDS
-from acl_tf.evaluate import EVALUATOR_WORDS
+from acl_tf.printable import printable
 
-WORDS = {**ATTACK_WORDS, **EVALUATOR_WORDS}
 DISTORTIONS = {**NORM_WORDS, "jpeg_linf": "l∞-JPEG", "jpeg_l2": "l2-JPEG", "jpeg_l1": "l1-JPEG", "gabor": "Gabor"}
 # Headings of a table of records, whose rows `cells` makes.
 COLUMNS = ("metric", "attack", "value %", "n", "data", "seed")
-
-
-def printable(text: object) -> str:
-    """Returns text with every character escaped that moves a cursor, colours a terminal or cannot be encoded."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
 
 
 def epsilon(value: Any) -> str:
@@ -45,7 +39,7 @@ def data(record: Mapping[str, Any]) -> str:
 def attack_name(name: Any) -> str:
     """Formats the name of an attack: `PGD-20` for `pgd20`."""
     steps = re.fullmatch(r"pgd(\d+)", str(name))
-    return f"PGD-{steps[1]}" if steps else WORDS.get(str(name), printable(name))
+    return f"PGD-{steps[1]}" if steps else ATTACK_WORDS.get(str(name), printable(name))
 
 
 def attack(protocol: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acl_tf.errors import UsageError
-from acl_tf.record_text import printable
+from acl_tf.printable import printable
 
 if TYPE_CHECKING:
     from acl_tf.client.predictions import Answer

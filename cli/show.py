@@ -12,6 +12,7 @@ import click
 from acl_tf import record_text
 from acl_tf.errors import UsageError
 from acl_tf.nested import flat
+from acl_tf.printable import printable
 from acl_tf.records import NamedRecord, different, names_of, read_named_records
 
 COLUMNS = ("model", *record_text.COLUMNS)
@@ -38,7 +39,7 @@ def show(paths: tuple[str, ...], as_csv: bool, as_markdown: bool) -> None:
         found = read_named_records(path, name)
         entries += found
         if not found:
-            click.echo(f"acl-tf: no records in {record_text.printable(path)} yet; acl-tf evaluate makes some", err=True)
+            click.echo(f"acl-tf: no records in {printable(path)} yet; acl-tf evaluate makes some", err=True)
     if as_csv:
         write_csv(entries)
     elif entries:
@@ -47,7 +48,7 @@ def show(paths: tuple[str, ...], as_csv: bool, as_markdown: bool) -> None:
 
 def row(entry: NamedRecord) -> tuple[str, ...]:
     """Returns the cells of a record, in the order of `COLUMNS`."""
-    return record_text.printable(entry.name), *record_text.cells(entry.record)
+    return printable(entry.name), *record_text.cells(entry.record)
 
 
 def write_table(entries: Sequence[NamedRecord]) -> None:
@@ -86,7 +87,7 @@ def write_csv(entries: Sequence[NamedRecord]) -> None:
 
 
 def _cells(entry: NamedRecord) -> Iterator[tuple[str, Any]]:
-    yield "model", record_text.printable(entry.name)
+    yield "model", printable(entry.name)
     for key, value in flat(entry.record).items():
         plain = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
         yield key, value if plain else json.dumps(value)

@@ -8,17 +8,17 @@ from acl_tf.registry import Registry
 if TYPE_CHECKING:
     from acl_tf.attacks.autoattack.suite import AutoAttack as AutoAttack
     from acl_tf.attacks.base import Attack as Attack
-    from acl_tf.attacks.eot import EOT as EOT
+    from acl_tf.attacks.eot import with_eot as with_eot
     from acl_tf.attacks.pgd import PGD as PGD
     from acl_tf.attacks.restarts import worst_of as worst_of
 else:
     __getattr__, __dir__ = exports(
         __name__,
         {
-            "AutoAttack": "acl_tf.attacks.autoattack.suite:AutoAttack",
-            "EOT": "acl_tf.attacks.eot:EOT",
             "Attack": "acl_tf.attacks.base:Attack",
+            "AutoAttack": "acl_tf.attacks.autoattack.suite:AutoAttack",
             "PGD": "acl_tf.attacks.pgd:PGD",
+            "with_eot": "acl_tf.attacks.eot:with_eot",
             "worst_of": "acl_tf.attacks.restarts:worst_of",
         },
     )
@@ -51,4 +51,10 @@ def build_attack(section: Any) -> Any:
 
 #: What people call norms and attacks where that is not their names here.
 NORM_WORDS = {"linf": "l∞"}
-ATTACK_WORDS = {"pgd": "PGD", "fgsm": "FGSM", "frank-wolfe": "Frank–Wolfe"}
+ATTACK_WORDS = {
+    "pgd": "PGD",
+    "fgsm": "FGSM",
+    "frank-wolfe": "Frank–Wolfe",
+    "autoattack": "AutoAttack",
+    "worst_case": "worst case",
+}

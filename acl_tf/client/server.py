@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from acl_tf import record_text
 from acl_tf.client.address import Address
 from acl_tf.errors import AclTfError
+from acl_tf.printable import printable
 
 SIGNATURE = "image_bytes"  # takes undecoded JPEG and PNG files, in an input of the same name
 MESSAGE_LENGTH = 300  # in characters, of a message from a server
@@ -76,5 +76,5 @@ def excerpt(value: object) -> str:
 
 def one_line(message: str) -> str:
     """Returns a server's message in one line of limited length, without the names of graph nodes."""
-    text = record_text.printable(" ".join(message.split("[[{{")[0].split()))
+    text = printable(" ".join(message.split("[[{{")[0].split()))
     return text if len(text) <= MESSAGE_LENGTH else f"{text[:MESSAGE_LENGTH]}…"

@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from acl_tf import record_text
 from acl_tf.errors import ModelFolderError
 from acl_tf.model_folder.files import CARD
+from acl_tf.printable import printable
 from acl_tf.records import Record
 
 # Metadata that is generated; other keys and tags, which a user has set, are kept.
@@ -229,7 +230,7 @@ def _at(value: Any, *keys: str) -> Any:
 
 def _cell(value: str) -> str:
     """Returns text escaped for a table in Markdown."""
-    return record_text.printable(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    return printable(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
 def _yaml(value: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from acl_tf import record_text
 from acl_tf.nested import flat
-from acl_tf.record_text import printable
+from acl_tf.printable import printable
 from acl_tf.records import FINDINGS, NamedRecord, Record
 from acl_tf.report.run import Run
 from acl_tf.report.section import Section

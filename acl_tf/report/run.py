@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from acl_tf.record_text import printable
+from acl_tf.printable import printable
 from acl_tf.records import NamedRecord, RecordsError, different, names_of, read_lines, read_named_records
 
 
