@@ -32,9 +32,6 @@ class ExponentialAverage(keras.layers.Layer):
             `"averaged"`: they follow them as the parameters do.
         **kwargs: Passed on to `keras.layers.Layer`.
 
-    Attributes:
-        networks: The copies, in the order of the originals.
-
     Example:
 
     ```python
@@ -61,13 +58,20 @@ class ExponentialAverage(keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self.decay = decay
         self.statistics = statistics
-        self.networks = [_copy(network) for network in networks]
+        self.count = len(networks)
+        for number, network in enumerate(networks):
+            setattr(self, f"network_{number}", _copy(network))  # tf.train.Checkpoint does not look into Keras' lists
         self._pairs = _Pairs(
             _paired(self.networks, networks, _parameters), _paired(self.networks, networks, _statistics)
         )
         for copy, _ in self._pairs.parameters:
             copy.trainable = False  # of the variable, not of its layer: a frozen layer would not move its statistics
         self.built = True
+
+    @property
+    def networks(self) -> tuple[PairedModel, ...]:
+        """The copies, in the order of the originals."""
+        return tuple(getattr(self, f"network_{number}") for number in range(self.count))
 
     def update(self) -> None:
         """Moves the copies towards the originals; on several replicas, each calls it, inside of the step."""

@@ -52,9 +52,7 @@ def wide_resnet(
     if stem != "cifar":
         raise ValueError(f'A wide residual network has the stem "cifar" only. Received: stem={stem!r}')
     if stem_padding != 1:
-        raise ValueError(
-            f"A wide residual network has the stem padding 1 only. Received: stem_padding={stem_padding!r}"
-        )
+        raise ValueError(f"A wide residual network pads its stem by 1 only. Received: stem_padding={stem_padding!r}")
     x = conv2d(x, scaled(16, width), 3, "conv1", dtype=stem_dtype())
     for stage in range(3):
         filters = scaled(16 * 2**stage * widen_factor, width)
