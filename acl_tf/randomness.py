@@ -1,6 +1,7 @@
 """Random numbers that depend on a seed and on the place of an image in the global batch, and on nothing else."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -30,16 +31,20 @@ def draw_each(seeds: tf.Tensor, draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Te
     return tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
 
 
-def rows_of_global_batch(shape: tf.Tensor | Sequence[int], draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def rows_of_global_batch(shape: tf.Tensor | Sequence[int], draw: Callable[[tf.Tensor], Any]) -> Any:
     """Draws for the global batch and returns this replica's rows.
 
     Args:
         shape: `(local batch, …)`.
-        draw: Draws numbers of the shape that it is given.
+        draw: Draws numbers for images of the shape that it is given: a tensor of that shape, or a structure of tensors
+            with a row an image.
 
     Returns:
-        Tensor of shape `shape`; the replicas' rows together are what one replica would draw for the whole batch.
+        The same for this replica's images; the replicas' rows together are what one replica would draw for the whole
+        batch.
     """
     offset, total = place_in_global_batch(shape[0])
     whole = draw(tf.concat([[total], shape[1:]], axis=0))
-    return tf.reshape(whole[offset : offset + shape[0]], shape)
+    if tf.is_tensor(whole):
+        return tf.reshape(whole[offset : offset + shape[0]], shape)
+    return tf.nest.map_structure(lambda part: part[offset : offset + shape[0]], whole)
