@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from acl_tf import record_text
+from acl_tf.attacks import NORM_WORDS
 from acl_tf.nested import flat
 from acl_tf.printable import printable
 from acl_tf.records import FINDINGS, NamedRecord, Record
@@ -128,7 +129,7 @@ def _cells(entry: NamedRecord) -> Mapping[str, Any]:
         "name": entry.name,
         "metric": metric_name(record["metric"]),
         "attack": record_text.attack_name(protocol.get("attack", "none")),
-        "norm": record_text.NORM_WORDS.get(str(protocol.get("norm")), printable(protocol.get("norm") or "")),
+        "norm": NORM_WORDS.get(str(protocol.get("norm")), printable(protocol.get("norm") or "")),
         **sizes,
         **{key: printable(protocol.get(key, "")) for key in ("steps", "restarts", "seed")},
         "value": record_text.number(record),
