@@ -1,4 +1,4 @@
-"""Images in: sources, splits, augmentation, and the orders in which they are taken."""
+"""Images: sources, splits, augmentation, and the orders in which they are used."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""The order of the images: a function of seed and epoch, so that a run can go on in mid-epoch."""
+"""The order of the images: a function of seed and epoch, so that a run can resume in mid-epoch."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,12 @@ import numpy as np
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Returns the number of full batches in an epoch; what is left over of an epoch is not trained on."""
+    """Returns the number of full batches in an epoch; images that do not fill a batch are left out."""
     return images // batch_size
 
 
 def epoch_of(step: int, per_epoch: int) -> int:
-    """Returns the epoch, from 1, that the step of that number, from 1, belongs to."""
+    """Returns the epoch, from 1, to which a step belongs, whose number counts from 1."""
     return (step - 1) // per_epoch + 1
 
 
@@ -19,9 +19,9 @@ def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:
     """Returns the order in which an epoch takes the images.
 
     Args:
-        images: How many there are.
-        seed: Of the run.
-        epoch: From 0.
+        images: Number of images.
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
 
     Returns:
         A permutation of `range(images)`, of shape `(images,)`.
@@ -30,17 +30,17 @@ def epoch_order(images: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def batch_rows(images: int, batch_size: int, seed: int, first_step: int, last_step: int) -> Iterator[np.ndarray]:
-    """Yields which images make the batches of the steps from `first_step` to `last_step`.
+    """Yields the rows of the images in each batch, for the steps from `first_step` to before `last_step`.
 
     Args:
-        images: How many there are, at least `batch_size`.
+        images: Number of images, at least `batch_size`.
         batch_size: Number of images in each batch.
-        seed: Of the run.
-        first_step: The first step to yield, counted over all epochs from 0.
-        last_step: Where to stop; not yielded.
+        seed: Seed of the run.
+        first_step: First step to yield, counted over all epochs from 0.
+        last_step: The step at which to stop, which is not yielded.
 
     Yields:
-        Arrays of shape `(batch_size,)`.
+        Rows of the images, of shape `(batch_size,)`.
     """
     per_epoch = steps_per_epoch(images, batch_size)
     order, ordered_epoch = np.empty(0, np.int64), -1

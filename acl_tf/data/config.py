@@ -1,4 +1,4 @@
-"""The configuration of the images: which ones, and how they are augmented."""
+"""The configuration of the images and of their augmentation."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -14,15 +14,15 @@ Stage = Literal["crop", "flip", "jitter", "grayscale"]
 
 
 class DataConfig(Section):
-    """Which images to train on.
+    """Images to train on.
 
     Attributes:
-        dataset: A TFDS name, `digits`, a folder of images, or an `.npz` file.
-        data_dir: Where TFDS finds prepared data sets; none: `TFDS_DATA_DIR`, or TFDS' default.
-        split: As TFDS names it.
-        limit: Take the first so many images, in stored order.
-        image_size: Height and width that images of a folder are resized to; none: they must all have one size.
-        skip_bad_images: Leave out the unreadable images of a folder instead of stopping.
+        dataset: Name of a TFDS data set, `digits`, folder of images, or `.npz` file.
+        data_dir: Folder of the data sets that TFDS has prepared; none: `TFDS_DATA_DIR`, or TFDS' default.
+        split: Split, as TFDS names it.
+        limit: Number of images to take, the first in stored order; none: all.
+        image_size: Height and width to which images of a folder are resized; none: they must all have one size.
+        skip_bad_images: Whether to leave out the unreadable images of a folder instead of stopping.
     """
 
     dataset: Annotated[str, Field(min_length=1)] = "cifar10"
