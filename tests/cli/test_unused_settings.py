@@ -23,8 +23,8 @@ from acl_tf.cli import run
         ),
         (
             ["pretrain", "--variant", "s2s", "--set", "attack.epsilon=4/255"],
-            "Unknown configuration key attack, a section that nothing uses of what is chosen. Known there: data, order, "
-            "augmentation, model, objective, optimizer, training. Received: {'epsilon': '4/255'}",
+            "Unknown configuration key attack, a section that nothing uses of what is chosen. Known there: data, "
+            "order, augmentation, model, objective, optimizer, training. Received: {'epsilon': '4/255'}",
         ),
         (
             ["pretrain", "--set", "attack.step=3"],
