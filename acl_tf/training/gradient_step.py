@@ -20,8 +20,8 @@ def gradient_step(
 
     Args:
         optimizer: The optimiser, built on `variables`.
-        variables: Variables that may move; one that the loss does not depend on, such as those of a branch that no image
-            passes, stays as it is.
+        variables: Variables that may move; one that the loss does not depend on, such as those of a branch that no
+            image passes, stays as it is.
         loss_and_parts: Computes this replica's share of the loss, of shape `()`, and whatever else the caller wants
             to know. The shares of all replicas sum to the loss.
 
