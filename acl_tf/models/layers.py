@@ -47,9 +47,9 @@ def conv2d(
 class SubsampledConv2D(keras.layers.Conv2D):
     """A 1×1 convolution with a stride, which first drops the pixels that the stride leaves out.
 
-    It computes what `keras.layers.Conv2D` computes, bit by bit where oneDNN is right: of a native one with fewer channels
-    than a vector holds (8 with AVX2), its gradient with respect to the kernel is wrong by as much as itself, for it reads
-    memory that nothing was written to (TensorFlow 2.21.0).
+    It computes what `keras.layers.Conv2D` does, bit by bit where oneDNN is right. Of a native one with fewer channels
+    than a vector holds (8 with AVX2), oneDNN's gradient of the kernel is wrong by as much as itself: it reads memory
+    that nothing was written to (TensorFlow 2.21.0).
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
