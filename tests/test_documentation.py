@@ -59,5 +59,5 @@ def test_every_registry_that_a_guide_names_is_there(page) -> None:
     named = re.findall(r"`(\w+)` in\s+`([a-z_/]+\.py)`", text)
     assert len(named) > 8
     for name, file in named:
-        found = re.search(rf"^(def )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+        found = re.search(rf"^(class |def )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
         assert found, f"{page} says that {name} is in {file}"
