@@ -228,6 +228,16 @@ def test_a_classifier(tmp_path, classifier):
 # What is wrong
 
 
+def test_the_padding_of_the_stem_is_1_where_the_folder_does_not_say(folder):
+    config = json.loads((folder / "config.json").read_text())
+    for padding, expected in (({}, 1), ({"stem_padding": 2}, 2)):
+        del config["stem_padding"]
+        (folder / "config.json").write_text(json.dumps(config | padding))
+        write_manifest(folder)
+        assert load_encoder(folder).stem_padding == expected
+        config["stem_padding"] = expected
+
+
 @pytest.mark.parametrize("load", [acl_tf.load, load_encoder])
 @pytest.mark.parametrize(
     "spoil, message",
