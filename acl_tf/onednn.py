@@ -7,6 +7,7 @@ fast with it on any x86-64 processor. TensorFlow reads the variable once, when i
 import os
 import platform
 import sys
+from typing import Any
 
 VARIABLE = "TF_ENABLE_ONEDNN_OPTS"
 # Says that acl-tf set VARIABLE. It goes on to the processes that this one starts, as VARIABLE itself does.
@@ -20,7 +21,7 @@ def turn_on() -> None:
         os.environ[VARIABLE] = os.environ[OWN] = "1"
 
 
-def decision() -> dict[str, bool | str | None]:
+def decision() -> dict[str, Any]:
     """Returns whether oneDNN is on, None where TensorFlow chooses, and who decided: acl-tf, user or TensorFlow."""
     value = os.environ.get(VARIABLE)
     if value is None:

@@ -139,7 +139,9 @@ def _schedule(settings: Any, horizon: Horizon, warmup: float) -> keras.optimizer
         if warmup != round(warmup):
             raise UsageError(f"optimizer.warmup_epochs must be whole where the rate is per epoch. Received: {warmup}")
         cosine = settings.cosine_epochs
-        return EpochWarmupCosine(settings.learning_rate, horizon.ends, round(warmup), cosine_epochs=cosine, **ends)
+        return EpochWarmupCosine(
+            settings.learning_rate, horizon.ends.tolist(), round(warmup), cosine_epochs=cosine, **ends
+        )
     if settings.cosine_epochs is not None:
         raise UsageError(
             f"optimizer.cosine_epochs is for optimizer.rate_per=epoch only. Received: {settings.cosine_epochs}"
