@@ -146,17 +146,20 @@ def not_as_it_should_be(text: str, reason: str) -> tuple[str, str]:
             "Configuration key loss: expected one of cross_entropy, margin, dlr. Received: 'ce'",
         ),
         not_as_it_should_be(
-            "pgd:start=random", "Configuration key start: expected 'uniform', 'normal' or 'zero'. Received: 'random'"
+            "pgd:start=none", "Configuration key start: expected 'uniform', 'normal' or 'zero'. Received: 'none'"
         ),
         not_as_it_should_be(
             "pgd:sparsity=0.1", "Configuration key sparsity: expected no value unless norm is l1. Received: 0.1"
         ),
         not_as_it_should_be(
             "frank-wolfe:step_size=1",
-            "Unknown configuration key step_size. Known there: epsilon, steps, restarts, loss, targeted, eot. "
-            "Received: 1",
+            'Unknown configuration key step_size; did you mean "steps"? Known there: epsilon, steps, restarts, loss, '
+            "targeted, eot. Received: 1",
         ),
-        not_as_it_should_be("pgd:name=3", f"Unknown configuration key name. Known there: {PARAMETERS}. Received: 3"),
+        not_as_it_should_be(
+            "pgd:name=3",
+            f'Unknown configuration key name; did you mean "norm"? Known there: {PARAMETERS}. Received: 3',
+        ),
         not_as_it_should_be("pgd20:steps=30", "Configuration key steps: expected 20. Received: 30"),
         not_as_it_should_be("pgd20:restarts=2", "Configuration key restarts: expected 1. Received: 2"),
         not_as_it_should_be("pgd20:norm=l2", "Configuration key norm: expected 'linf'. Received: 'l2'"),
