@@ -50,7 +50,7 @@ class Interrupted(AclTfError):
     """A request of the user or the system to stop; everything done so far is kept.
 
     Args:
-        message: How to continue.
+        message: Text that says how to continue.
         signal_number: Number of the signal; the exit code is 128 more.
     """
 

@@ -1,4 +1,4 @@
-"""The step of `acl-tf pretrain`, on random images. TensorFlow is started before this is imported."""
+"""The step of `acl-tf pretrain`, on random images. TensorFlow must be started before this module is imported."""
 
 from collections.abc import Callable
 
@@ -16,14 +16,14 @@ STEPS_PER_EPOCH = 100  # for the learning rate's schedule
 
 
 def build_step(config: PretrainConfig, workers: Workers) -> tuple[Callable[[], float], Objective]:
-    """Builds what the training loop calls: it takes `steps_per_call` steps and waits for their measurements.
+    """Builds the function that the training loop calls: it takes `steps_per_call` steps and returns when they are done.
 
     Args:
-        config: Of the run.
-        workers: That share each batch.
+        config: Configuration of the run.
+        workers: Workers that share each batch.
 
     Returns:
-        The call, which returns the loss, and the objective.
+        The function, which returns the loss, and the objective.
     """
     set_numerics(config.training)
     with workers.strategy.scope():

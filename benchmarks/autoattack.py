@@ -1,4 +1,4 @@
-"""AutoAttack beside PyTorch implementations of it, on the weights of one classifier and the same images, in one run.
+"""AutoAttack compared with PyTorch implementations of it, on one classifier and the same images, in one run.
 
     pip install --no-deps pyautoattack torchattacks
     python benchmarks/autoattack.py MODEL --data-dir DIR --json autoattack.json
@@ -32,7 +32,7 @@ from acl_tf.data.config import DataConfig
 FRAMEWORKS = ("acl_tf", "pyautoattack", "torchattacks")
 TORCH_NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
 WARM_UP = 2  # steps that are not timed
-# From images in [0, 1] and labels to which are robust, and how many were after each attack.
+# Maps images in [0, 1] and labels to whether each is robust, and to the number that survived each attack.
 Attack = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, dict[str, int]]]
 
 
@@ -41,14 +41,14 @@ class Parts:
     """Attacks a part of the images in each turn.
 
     Attributes:
-        name: Of a framework.
-        attack: Of it.
-        images: In [0, 1], of shape `(n, height, width, 3)`.
-        labels: Of shape `(n,)`.
-        parts: How many.
-        steps: How many were taken; the first are none of them, so that the others are those that are timed.
-        robust: Which images of each part are robust.
-        survivors: Of each part.
+        name: Name of the framework.
+        attack: Attack of the framework.
+        images: Images in [0, 1], of shape `(n, height, width, 3)`.
+        labels: Labels, of shape `(n,)`.
+        parts: Number of parts.
+        steps: Number of steps so far. The first ones, which are not timed, attack nothing.
+        robust: Whether each image of a part is robust, for each part.
+        survivors: Survivors of each attack, for each part.
     """
 
     name: str
@@ -70,8 +70,8 @@ class Parts:
             self.survivors.append(survivors)
             print(f"part {len(self.robust)} of {self.parts}: {self.name} {survivors}", file=sys.stderr, flush=True)
 
-    def found(self) -> dict[str, Any]:
-        """Returns the sums over the parts, and which images are robust."""
+    def totals(self) -> dict[str, Any]:
+        """Returns the survivors of all parts together, and the indices of the robust images."""
         survivors = {name: sum(part[name] for part in self.survivors) for name in self.survivors[0]}
         return {"survivors": survivors, "robust": np.flatnonzero(np.concatenate(self.robust)).tolist()}
 
@@ -120,7 +120,7 @@ def parse() -> argparse.Namespace:
 
 
 def row(case: Case[str], cases: list[Case[str]], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns what a framework found, and its speed beside the others'."""
+    """Returns the results of a framework, and its speed relative to the others."""
     about, seconds = case.about[0], sum(case.seconds)
     others = [set(other.about[0]["robust"]) for other in cases if other is not case]
     return {
@@ -148,7 +148,7 @@ def row(case: Case[str], cases: list[Case[str]], arguments: argparse.Namespace) 
 
 
 def build_parts(arguments: argparse.Namespace, framework: str) -> Built:
-    """Loads model and images, and builds the attack of a framework."""
+    """Builds the attack of a framework on the model and the images."""
     from acl_tf.startup import start_tensorflow
 
     start_tensorflow()
@@ -169,13 +169,13 @@ def build_parts(arguments: argparse.Namespace, framework: str) -> Built:
     parts, memory = Parts(framework, attack, images, labels, arguments.parts), process_memory()
 
     def afterwards() -> dict[str, Any]:
-        return {**parts.found(), **memory(), "logits_differ_by": difference}
+        return {**parts.totals(), **memory(), "logits_differ_by": difference}
 
     return Built(parts.step, pytorch_device()[0], afterwards)
 
 
 def acl_tf_attack(arguments: argparse.Namespace) -> tuple[Attack, Callable]:
-    """Returns what `acl-tf evaluate --attack autoattack` does."""
+    """Returns the attack of `acl-tf evaluate --attack autoattack`."""
     from acl_tf.attacks.autoattack.suite import AutoAttack
     from acl_tf.classifiers.loading import load_classifier
 
@@ -198,7 +198,7 @@ def acl_tf_attack(arguments: argparse.Namespace) -> tuple[Attack, Callable]:
 
 
 def pyautoattack_attack(arguments: argparse.Namespace) -> tuple[Attack, Callable]:
-    """Returns the authors' AutoAttack, as their README says to use it."""
+    """Returns the authors' AutoAttack, used as in their README."""
     import torch
     from pyautoattack import AutoAttack
 
@@ -213,13 +213,13 @@ def pyautoattack_attack(arguments: argparse.Namespace) -> tuple[Attack, Callable
             device=place,
             seed=arguments.seed,
         )
-        said = io.StringIO()
-        evaluation.logger.handlers = [logging.StreamHandler(said)]
+        log = io.StringIO()
+        evaluation.logger.handlers = [logging.StreamHandler(log)]
         evaluation.logger.setLevel(logging.DEBUG)
         found, _ = evaluation.run_standard_evaluation(
             nchw(images), torch.tensor(labels, dtype=torch.long), batch_size=arguments.batch_size
         )
-        accuracies = re.findall(r"(initial) accuracy: ([\d.]+)%|after (\S+): ([\d.]+)%", said.getvalue())
+        accuracies = re.findall(r"(initial) accuracy: ([\d.]+)%|after (\S+): ([\d.]+)%", log.getvalue())
         survivors = {
             "clean" if initial else name.lower(): round(float(first or later) * len(images) / 100)
             for initial, first, name, later in accuracies
@@ -231,7 +231,7 @@ def pyautoattack_attack(arguments: argparse.Namespace) -> tuple[Attack, Callable
 
 
 def torchattacks_attack(arguments: argparse.Namespace) -> tuple[Attack, Callable]:
-    """Returns AutoAttack as torchattacks has it."""
+    """Returns the AutoAttack of torchattacks."""
     import torch
     import torchattacks
 
@@ -253,7 +253,7 @@ def torchattacks_attack(arguments: argparse.Namespace) -> tuple[Attack, Callable
 
 
 def torch_classifier(folder: str) -> tuple[Any, str]:
-    """Returns the PyTorch network with the weights of a model folder, in inference mode, and where it computes."""
+    """Returns the PyTorch network with the weights of a model folder, in inference mode, and its device."""
     import pytorch_step as peers
     import torch
 
@@ -286,7 +286,7 @@ def torch_classifier(folder: str) -> tuple[Any, str]:
 
 
 def predictor(model: Any, place: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns what maps NHWC images to logits."""
+    """Returns a function from NHWC images to logits."""
     import torch
 
     def predict(images: np.ndarray) -> np.ndarray:
@@ -297,7 +297,7 @@ def predictor(model: Any, place: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def nchw(images: np.ndarray) -> Any:
-    """Returns images as PyTorch has them, channels first."""
+    """Returns images as a PyTorch tensor, channels first."""
     import torch
 
     return torch.tensor(np.ascontiguousarray(np.moveaxis(images, -1, 1)))

@@ -1,11 +1,11 @@
-"""Speed of a certification: draws of the noise a second, and images a second at 100,000 draws.
+"""Speed of certification: draws of the noise per second, and images per second at 100,000 draws.
 
     python benchmarks/certify.py --json certify.json
 
 Without options: ResNet-18 at width 0.25, images of 32x32 pixels, 10 classes, float32, batches of 64, 256 and 1024.
-`acl_tf` is what `acl-tf certify` does: noise, network and votes in a loop on the device. `eager` is the same as one
-writes it first: noise and network step by step, the classes of every batch fetched and counted by NumPy. `network` is
-the network alone on images that are there already: what the rest costs is the difference. They take turns.
+`acl_tf` is what `acl-tf certify` does: noise, network and votes in a loop on the device. `eager` is a naive version:
+noise and network step by step, with the classes of every batch fetched and counted by NumPy. `network` is the network
+alone on existing images: the difference is the cost of the rest. They take turns.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def measured(batch_size: int, arguments: argparse.Namespace) -> list[Row]:
 
 
 def build_step(batch_size: int, width: float, draws: int, framework: str) -> Built:
-    """Builds what counts the votes of so many draws on one image."""
+    """Builds the function that counts the votes of the draws on one image."""
     start_tensorflow()
 
     import keras

@@ -1,4 +1,4 @@
-"""What the devices of this machine are called."""
+"""The names of the devices of this machine."""
 
 import os
 import platform
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def tensorflow_device() -> tuple[str, str]:
-    """Returns `GPU` or `CPU`, and the name of the first one."""
+    """Returns `GPU` or `CPU`, and the name of the first such device."""
     import tensorflow as tf
 
     if gpus := tf.config.list_physical_devices("GPU"):
@@ -15,14 +15,14 @@ def tensorflow_device() -> tuple[str, str]:
 
 
 def pytorch_device() -> tuple[str, str]:
-    """Returns `GPU` or `CPU`, and the name of the first one."""
+    """Returns `GPU` or `CPU`, and the name of the first such device."""
     import torch
 
     return ("GPU", torch.cuda.get_device_name()) if torch.cuda.is_available() else ("CPU", cpu_name())
 
 
 def cpu_name() -> str:
-    """Returns the model of the processor, as far as the system tells it."""
+    """Returns the model of the processor, if the system tells it, or else its architecture."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -30,5 +30,5 @@ def cpu_name() -> str:
 
 
 def cores() -> int:
-    """Returns how many cores this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,24 +1,24 @@
-"""Floating-point operations of a DS step, counted from the Keras models."""
+"""The floating-point operations of a DS step, counted from the Keras models."""
 
 import math
 from typing import Any
 
 import keras
 
-# A DS step contrasts two views, clean ones in one stream and attacked ones in the other.
+# A DS step contrasts two views in each of two streams: one of clean views, one of attacked views.
 VIEWS, STREAMS = 2, 2
 
 
 def forward_flops(graph: keras.Model) -> int:
-    """Returns the operations of the convolutions and dense layers for one image; all else is little beside them.
+    """Returns the operations of the convolutions and dense layers for one image; all others are negligible.
 
-    Each multiplication and each addition counts, those with padded zeros too: `2 · kernel · positions`.
+    Each multiplication and each addition counts, also those with padded zeros: `2 · kernel · positions`.
 
     Args:
-        graph: A functional model, such as `Encoder.graph(branch)`.
+        graph: Functional model, such as `Encoder.graph(branch)`.
 
     Raises:
-        TypeError: If a layer with a kernel is of another kind.
+        TypeError: If another kind of layer has a kernel.
     """
     counts = []
 
@@ -35,14 +35,14 @@ def forward_flops(graph: keras.Model) -> int:
 
 
 def step_flops(forward: int, attack_steps: int) -> int:
-    """Returns what a DS step needs for an image: `2 views × (2·steps·F + 2 streams × 3F)`.
+    """Returns the operations of a DS step per image: `2 views × (2·steps·F + 2 streams × 3F)`.
 
     F is the forward pass of a view. An attack step is a forward pass and the gradient of the image, 2F; training is a
-    forward pass and the gradients of activations and weights, 3F. What a framework computes besides does not count:
-    weight gradients in the attack, or passes that are repeated to save memory.
+    forward pass and the gradients of activations and weights, 3F. Additional work of a framework does not count: weight
+    gradients in the attack, or passes that are repeated to save memory.
 
     Args:
-        forward: Of encoder and projection head together, for one view.
-        attack_steps: Of the attack on both views.
+        forward: Operations of encoder and projection head together, for one view.
+        attack_steps: Number of steps of the attack on both views.
     """
     return VIEWS * (2 * attack_steps * forward + STREAMS * 3 * forward)

@@ -1,4 +1,4 @@
-"""What an attack without EOT misses: a classifier, and the same one smoothed by Gaussian noise, as RUSH does.
+"""Attacks with and without EOT on a classifier and on the same classifier smoothed by Gaussian noise, as in RUSH.
 
     python benchmarks/gradient_masking.py RUN --data-dir tensorflow_datasets --json masking.json
 
@@ -61,7 +61,7 @@ def parse() -> argparse.Namespace:
 
 
 def percent(name: str) -> Column:
-    """Returns the column of a share."""
+    """Returns the column of a share, in per cent."""
     return Column(name.replace("_", " "), lambda row: 100 * row[name], ".1f")
 
 
@@ -103,7 +103,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[Row]:
 
 
 def under_attack(evaluation: Any, model: Any, seen: Any, epsilon: float, eot: int = 1) -> float:
-    """Returns the accuracy of a model under PGD-20 that looks at what is `seen`; `epsilon` in units of 1/255."""
+    """Returns the accuracy of a model under PGD-20 that is crafted on `seen`; `epsilon` is in units of 1/255."""
     from acl_tf.evaluate.robust import RobustAccuracy
 
     record = RobustAccuracy("pgd20", epsilon=epsilon / 255, eot=eot).measure(evaluation, model, seen)[0]
@@ -113,7 +113,7 @@ def under_attack(evaluation: Any, model: Any, seen: Any, epsilon: float, eot: in
 
 
 def certified(arguments: argparse.Namespace, model: Any, images: Any, sigma: float) -> tuple[list[Any], float]:
-    """Returns the certificates of all images, and the largest radius that so many draws can prove."""
+    """Returns the certificates of all images, and the largest radius that the draws can certify."""
     from acl_tf.certify.bounds import largest_radius
     from acl_tf.certify.config import CertifyConfig
     from acl_tf.certify.run import certify_image

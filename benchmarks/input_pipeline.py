@@ -1,4 +1,4 @@
-"""Speed of the SimCLR augmentation: views a second of synthetic uint8 images, two views of each.
+"""Speed of the SimCLR augmentation: views per second of synthetic uint8 images, two views of each.
 
 python benchmarks/input_pipeline.py --json input_pipeline.json
 """

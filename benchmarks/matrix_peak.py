@@ -1,10 +1,10 @@
-"""How fast a device multiplies large matrices: what the speed of a step is held against."""
+"""The speed at which a device multiplies large matrices, with which the speed of a step is compared."""
 
 import time
 from collections.abc import Callable
 
 ROUNDS = 10
-# Edge of the square matrices, and how many products are timed together: a GPU takes milliseconds for one.
+# Edge of the square matrices, and number of products that are timed together: a GPU takes milliseconds for one.
 SIZE = {"CPU": 2048, "GPU": 8192}
 PRODUCTS = {"CPU": 1, "GPU": 20}
 

@@ -1,4 +1,4 @@
-"""The most memory that a step takes, from the moment that it is built."""
+"""The peak memory of a step, counted from when it is built."""
 
 import resource
 import sys
@@ -9,7 +9,7 @@ Measure = Callable[[], dict[str, Any]]
 
 
 def tensorflow_memory() -> Measure:
-    """Returns what tells the peak of TensorFlow's memory on the first GPU, or else that of this process."""
+    """Returns a function that measures TensorFlow's peak memory on the first GPU, or else that of this process."""
     import tensorflow as tf
 
     if not tf.config.list_physical_devices("GPU"):
@@ -18,7 +18,7 @@ def tensorflow_memory() -> Measure:
 
 
 def pytorch_memory() -> Measure:
-    """Returns what tells the peak of PyTorch's memory on the GPU, or else that of this process."""
+    """Returns a function that measures PyTorch's peak memory on the GPU, or else that of this process."""
     import torch
 
     if not torch.cuda.is_available():
@@ -27,7 +27,7 @@ def pytorch_memory() -> Measure:
 
 
 def process_memory() -> Measure:
-    """Returns what tells by how much the peak of this process' resident memory has grown since now.
+    """Returns a function that measures the growth of this process' peak resident memory from now on.
 
     Libraries and weights are in memory by now and do not count; tracing and compilation do.
     """

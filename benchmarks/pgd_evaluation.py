@@ -1,4 +1,4 @@
-"""Speed of an evaluation under PGD-20, beside two plain eager PyTorch loops on the same weights, in one run.
+"""Speed of an evaluation under PGD-20, compared with two eager PyTorch loops on the same weights, in one run.
 
     python benchmarks/pgd_evaluation.py --json pgd.json
 
@@ -33,10 +33,10 @@ class Classifier(torch.nn.Module):
     """The authors' network on the adversarial branch, with a linear layer on its features.
 
     Args:
-        width: Multiplies the numbers of channels.
-        images: Of shape `(n, 3, height, width)`, in [0, 1]; they set the statistics, and the linear layer is fitted
-            to them.
-        labels: Of shape `(n,)`.
+        width: Factor of the numbers of channels.
+        images: Images in [0, 1], of shape `(n, 3, height, width)`, which give the statistics and to which the linear
+            layer is fitted.
+        labels: Labels, of shape `(n,)`.
     """
 
     def __init__(self, width: float, images: torch.Tensor, labels: torch.Tensor):
@@ -56,7 +56,7 @@ class Classifier(torch.nn.Module):
         self.bias = torch.nn.Parameter(solution[-1])
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Features of images, of shape `(batch, features)`."""
+        """Returns the features of images, of shape `(batch, features)`."""
         return self.network.features(images, "adversarial")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -94,7 +94,7 @@ def parse() -> argparse.Namespace:
 
 
 def row(case: Case[str], cases: list[Case[str]], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Returns what was measured of a framework, and its ratio to the others."""
+    """Returns the measurements of a framework, and its speed relative to the others."""
     medians = {other.spec: statistics.median(other.seconds) for other in cases}
     return {
         "framework": case.spec,
@@ -113,7 +113,7 @@ def row(case: Case[str], cases: list[Case[str]], arguments: argparse.Namespace) 
 
 
 def build_step(arguments: argparse.Namespace, framework: str) -> Built:
-    """Builds what evaluates all test images and returns the robust accuracy."""
+    """Builds the function that evaluates all test images and returns the robust accuracy."""
     train, test = (sources.load(DataConfig(dataset="digits", split=split)) for split in ("train", "test"))
     test = test.first(arguments.images)
     model = Classifier(arguments.width, nchw(train.images[:512]), torch.tensor(train.labels[:512]))
@@ -123,7 +123,7 @@ def build_step(arguments: argparse.Namespace, framework: str) -> Built:
 
 
 def acl_tf_step(model: Classifier, images: ImageSet, epsilon: float) -> Built:
-    """Returns what `acl-tf evaluate --attack pgd20` does, on the imported weights."""
+    """Returns the evaluation of `acl-tf evaluate --attack pgd20`, on the imported weights."""
     from acl_tf.startup import start_tensorflow
 
     start_tensorflow()
@@ -175,7 +175,7 @@ def pytorch_step(model: Classifier, images: ImageSet, epsilon: float, lean: bool
 
 
 def nchw(images: np.ndarray) -> torch.Tensor:
-    """Returns uint8 NHWC images as PyTorch has them: float32 in [0, 1], channels first."""
+    """Returns uint8 NHWC images as a PyTorch tensor: float32 in [0, 1], channels first."""
     return torch.tensor(images.transpose(0, 3, 1, 2), dtype=torch.float32) / 255
 
 

@@ -1,4 +1,4 @@
-"""Plots what an image costs, in seconds of a step, against batch size and against number of replicas.
+"""A plot of the cost of an image, in seconds of a step, over the batch size and over the number of replicas.
 
     python benchmarks/pretrain_step.py --batch-size 16 32 64 128 --json step.json
     python benchmarks/scaling.py --json scaling.json
@@ -22,12 +22,12 @@ Row = dict[str, Any]
 WORKLOAD = ("framework", "precision", "arch", "width", "attack_steps")
 STEP = (*WORKLOAD, "micro_batches", "steps_per_call", "jit")
 SCALING = ("strategy", "threads", *WORKLOAD, "scaling", "batch")
-# What a line is called by, even if it is the same for all.
+# Keys that are part of a line's name, even if all lines have the same value.
 NAMED = ("framework", "precision", "strategy")
 
 
 class Line(NamedTuple):
-    """A line of the plot: what it is called, where it stands, and seconds an image."""
+    """A line of the plot: its label, its positions, and the seconds per image."""
 
     label: str
     x: list[int]
@@ -77,12 +77,12 @@ def scaling_lines(rows: Sequence[Row]) -> list[Line]:
 
 
 def lines(rows: Sequence[Row], keys: Sequence[str], x: str) -> list[Line]:
-    """Returns a line for each combination of what the keys are in the rows.
+    """Returns a line for each combination of values of the keys in the rows.
 
     Args:
-        rows: All points.
-        keys: What the points of a line have in common.
-        x: What they are drawn over.
+        rows: Rows of all points.
+        keys: Keys whose values are the same for all points of a line.
+        x: Key of the positions on the x axis.
     """
     varied = [key for key in keys if len({row[key] for row in rows}) > 1]
     groups: dict[tuple, list[Row]] = {}
@@ -101,7 +101,7 @@ def lines(rows: Sequence[Row], keys: Sequence[str], x: str) -> list[Line]:
 
 
 def draw(panels: dict[str, list[Line]]) -> Figure:
-    """Draws a panel for each kind of lines; their titles stand below the x axes."""
+    """Returns a figure with a panel for each kind of lines, whose title is the label of the x axis."""
     figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
     for number, (title, found) in enumerate(panels.items()):
         axes = figure.add_subplot(1, len(panels), number + 1)
@@ -113,7 +113,7 @@ def draw(panels: dict[str, list[Line]]) -> Figure:
 
 
 def label(axes: Axes, title: str, ticks: list[int]) -> None:
-    """Names the axes, and the lines."""
+    """Labels the axes and the lines."""
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_ylim(bottom=0)

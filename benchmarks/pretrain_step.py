@@ -1,4 +1,4 @@
-"""Speed and memory of the DS pre-training step, beside two eager PyTorch steps, in one run.
+"""Speed and memory of the DS pre-training step, compared with two eager PyTorch steps, in one run.
 
     python benchmarks/pretrain_step.py --json step.json
     python benchmarks/pretrain_step.py --arch resnet18 resnet50 --width 0.5 1 --batch-size 16 64 256 --json sweep.json
@@ -36,7 +36,7 @@ from turns import Built, Case, take_turns
 from acl_tf.errors import UsageError
 
 PEERS = ("pytorch", "pytorch_lean")
-# What stands in the title where all rows have the same, and else in a column of its own.
+# Settings that are part of the title if all rows have the same, and otherwise columns.
 VARIED = {
     "arch": "arch",
     "width": "width",
@@ -84,7 +84,7 @@ def parse() -> argparse.Namespace:
 
 
 def wanted(arguments: argparse.Namespace) -> Iterator[StepCase]:
-    """Yields the cases, those of one workload one after the other."""
+    """Yields the cases, grouped by workload."""
     with_pytorch = importlib.util.find_spec("torch") and not arguments.no_pytorch
     compiled = [False, True] if arguments.jit else [False]
     own = (arguments.precision, arguments.micro_batches, arguments.steps_per_call, compiled)
@@ -132,7 +132,7 @@ def acl_tf_step(spec: StepCase) -> Built:
 
 
 def pytorch_step(spec: StepCase) -> Built:
-    """Builds the PyTorch step of that name."""
+    """Builds the PyTorch step of a given name."""
     import pytorch_step as peers
     import torch
 
@@ -156,7 +156,7 @@ def pytorch_step(spec: StepCase) -> Built:
 
 
 def row(case: Case[StepCase], cases: list[Case[StepCase]]) -> dict[str, Any]:
-    """Returns what was measured of a case, and its ratio to the PyTorch steps of the same workload."""
+    """Returns the measurements of a case, and its speed relative to the PyTorch steps of the same workload."""
     spec, about = case.spec, case.about[0]
     seconds = [each / spec.steps_per_call for each in case.seconds]
     median = statistics.median(seconds)
@@ -184,7 +184,7 @@ def row(case: Case[StepCase], cases: list[Case[StepCase]]) -> dict[str, Any]:
 
 
 def layout(rows: list[dict[str, Any]]) -> tuple[str, list[Column]]:
-    """Returns title and columns of the table."""
+    """Returns the title and the columns of the table."""
     varied = {key: header for key, header in VARIED.items() if len({row[key] for row in rows}) > 1}
     fixed = [f"{header} {rows[0][key]}" for key, header in VARIED.items() if key not in varied]
     title = f"DS step: {', '.join(fixed)}, {rows[0]['attack_steps']} attack steps, {rows[0]['device']}"

@@ -3,9 +3,9 @@
     python benchmarks/pretraining_table.py cifar10 --data-dir DIR --json table.json
     python benchmarks/pretraining_table.py digits --seed 1
 
-Everything is run by the commands that a user would type, each in a run folder of its own below `--output`. What is
-there is not done again, and what was interrupted goes on, so the script can be stopped and called again at any time.
-Test images are used once, for the numbers of the table; nothing was tuned on them.
+Everything is run by the commands that a user would type, each in its own run folder below `--output`. Finished commands
+are not repeated and interrupted ones are resumed, so the script can be stopped and restarted at any time. Test images
+are used once, for the numbers of the table; nothing was tuned on them.
 """
 
 import argparse
@@ -23,15 +23,15 @@ from rows import column, parser, print_table, write
 
 @dataclass(frozen=True)
 class Scale:
-    """What is run on a data set.
+    """The commands for a data set.
 
     Attributes:
-        random: The encoder that was not pre-trained.
+        random: Name of the encoder without pre-training.
         pretrain: Arguments of every pre-training.
         finetune: Arguments of every fine-tuning.
         protocols: Arguments of each kind of fine-tuning.
-        attack: Under which RA is measured.
-        limit: How many test images.
+        attack: Attack under which RA is measured.
+        limit: Number of test images.
     """
 
     random: str
@@ -72,7 +72,7 @@ SCALES = {
         limit=360,
     ),
 }
-# Name of the row, variant of the pre-training, BN set.
+# Name of the row, variant of pre-training, branch.
 ROWS = (
     ("random", None, "adversarial"),
     ("S2S", "s2s", "standard"),
@@ -85,7 +85,7 @@ ROWS = (
 
 
 def main() -> None:
-    """Runs what is missing and prints the table."""
+    """Runs the commands that are not done yet and prints the table."""
     arguments = parse()
     scale = SCALES[arguments.dataset]
     output = Path(arguments.output or f"runs/{arguments.dataset}_table_seed{arguments.seed}")
@@ -109,7 +109,7 @@ def parse() -> argparse.Namespace:
 def measure(
     row: tuple[str, str | None, str], protocol: str, scale: Scale, arguments: argparse.Namespace, output: Path
 ) -> dict[str, Any]:
-    """Pre-trains, fine-tunes and evaluates one cell of the table, as far as that is not done yet."""
+    """Pre-trains, fine-tunes and evaluates for one cell of the table, unless it is done already."""
     name, variant, branch = row
     data = f"--seed {arguments.seed}" + (f" --data-dir {shlex.quote(arguments.data_dir)}" if arguments.data_dir else "")
     encoder = scale.random
@@ -140,7 +140,7 @@ def measure(
 
 
 def run(command: str, folder: Path) -> None:
-    """Runs a training command to its end, unless the run folder says that it is finished."""
+    """Runs a training command to its end, unless the run in its folder is finished."""
     about = folder / "run.json"
     if about.exists() and json.loads(about.read_text(encoding="utf-8"))["status"] == "finished":
         return
@@ -152,7 +152,7 @@ def run(command: str, folder: Path) -> None:
 
 
 def call(command: str) -> None:
-    """Runs an `acl-tf` command, with its output on stderr; ends the script where it fails."""
+    """Runs an `acl-tf` command with its output on stderr; ends the script if it fails."""
     print(f"acl-tf {command}", file=sys.stderr, flush=True)
     done = subprocess.run([sys.executable, "-m", "acl_tf", *shlex.split(command)], stdout=sys.stderr, check=False)
     if done.returncode:
@@ -160,7 +160,7 @@ def call(command: str) -> None:
 
 
 def show(results: list[dict[str, Any]], scale: Scale) -> None:
-    """Prints one row an encoder: TA / RA of every protocol."""
+    """Prints one row per encoder: TA / RA of every protocol."""
     ra = results[0]["records"][1]
     rows: dict[str, dict[str, str]] = {}
     for cell in results:

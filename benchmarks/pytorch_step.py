@@ -1,4 +1,4 @@
-"""Dual-stream pre-training steps in eager PyTorch: the peers that `acl_tf` is measured against.
+"""Dual-stream pre-training steps in eager PyTorch, with which `acl_tf` is compared.
 
 Both steps compute what the published ACL code computes (`tests/benchmarks/test_pytorch_step.py` checks that), with
 contiguous NCHW images as PyTorch users have them. They differ in the attack only:
@@ -44,7 +44,7 @@ class Normalize(nn.Module):
 
 
 def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    """A convolution without bias, padded alike on all sides."""
+    """Returns a convolution without bias, padded equally on all sides."""
     return nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
 
 
@@ -61,7 +61,7 @@ class Downsample(nn.Module):
 
 
 class Block(nn.Module, abc.ABC):
-    """A residual block; subclasses say what is added to the shortcut."""
+    """A residual block, whose subclasses compute the residual that is added to the shortcut."""
 
     expansion: int
 
@@ -76,7 +76,7 @@ class Block(nn.Module, abc.ABC):
 
     @abc.abstractmethod
     def residual(self, x: torch.Tensor, branch: str) -> torch.Tensor:
-        """What the block adds to its shortcut."""
+        """Returns the residual that the block adds to its shortcut."""
 
 
 class BasicBlock(Block):
@@ -140,8 +140,8 @@ class ContrastiveResNet(nn.Module):
     Parameters have the names of the authors' checkpoints.
 
     Args:
-        arch: A key of `ARCHITECTURES`.
-        width: Multiplies the 64, 128, 256 and 512 channels of the four stages.
+        arch: Name of the architecture, a key of `ARCHITECTURES`.
+        width: Factor of the 64, 128, 256 and 512 channels of the four stages.
     """
 
     def __init__(self, arch: str = "resnet18", width: float = 1.0):
@@ -159,7 +159,7 @@ class ContrastiveResNet(nn.Module):
         self.apply(_initialise_convolution)
 
     def features(self, images: torch.Tensor, branch: str) -> torch.Tensor:
-        """The encoder's output for NCHW images in [0, 1], of shape `(batch, features)`."""
+        """Returns the encoder's output for NCHW images in [0, 1], of shape `(batch, features)`."""
         x = functional.relu(self.bn1(self.conv1(self.normalize(images)), branch))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             for block in stage:
@@ -181,7 +181,7 @@ def _initialise_convolution(module: nn.Module) -> None:
 
 
 def nt_xent(projections: torch.Tensor, temperature: float = TEMPERATURE) -> torch.Tensor:
-    """Mean NT-Xent of 2N projections: those of the first views, then, in the same order, those of the second."""
+    """Returns the mean NT-Xent of 2N projections: N of the first views, then N of the second in the same order."""
     unit = functional.normalize(projections, dim=1)
     similarities = unit @ unit.T / temperature
     similarities.fill_diagonal_(-torch.inf)
@@ -218,11 +218,11 @@ class DualStreamStep(abc.ABC):
     """One DS step: attack both views, learn from the clean and the adversarial pair.
 
     Args:
-        arch: A key of `ARCHITECTURES`.
-        width: Multiplies the network's channels.
-        steps: Steps of the attack.
-        learning_rate: LARS' learning rate.
-        device: Where the model lives; the views have to be there too.
+        arch: Name of the architecture, a key of `ARCHITECTURES`.
+        width: Factor of the network's channels.
+        steps: Number of steps of the attack.
+        learning_rate: Learning rate of LARS.
+        device: Device of the model, on which the views must be too.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class DualStreamStep(abc.ABC):
         return ((loss_standard + loss_adversarial) / 2).item()
 
     def attack(self, images: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
-        """Contrastive PGD on both views at once (first views, then second views), from `delta`."""
+        """Returns both views after contrastive PGD from `delta`: first views, then second views."""
         self.model.eval()
         for _ in range(self.steps):
             delta = delta.detach().requires_grad_()
@@ -255,7 +255,7 @@ class DualStreamStep(abc.ABC):
         return images + delta
 
     def update(self, images: torch.Tensor, adversarial: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """One LARS step on both pairs; returns the standard and the adversarial loss."""
+        """Takes one LARS step on both pairs and returns the standard and the adversarial loss."""
         self.model.train()
         loss_adversarial = nt_xent(self.model(adversarial, "adversarial"))
         loss_standard = nt_xent(self.model(images, "standard"))
@@ -266,7 +266,7 @@ class DualStreamStep(abc.ABC):
 
     @abc.abstractmethod
     def gradient(self, loss: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
-        """The gradient of the attacked loss with respect to `delta`."""
+        """Returns the gradient of the attacked loss with respect to `delta`."""
 
 
 class AuthorsStep(DualStreamStep):

@@ -1,4 +1,4 @@
-"""What every benchmark does with its rows: a table on stdout, and JSON in the file that `--json` names."""
+"""Output of the rows of a benchmark: a table on stdout, and JSON in the file that `--json` names."""
 
 import argparse
 import json
@@ -17,9 +17,9 @@ class Column(NamedTuple):
     """A column of the table.
 
     Attributes:
-        header: Above it.
-        value: From a row to what stands there: text, a number, or None for what the row does not have.
-        format: Of the number.
+        header: Heading of the column.
+        value: Function from a row to the value: text, a number, or None if the row has none.
+        format: Format of numbers.
     """
 
     header: str
@@ -31,7 +31,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     """Returns a parser with the option that all benchmarks have.
 
     Args:
-        description: The script's docstring, shown as it is.
+        description: Docstring of the script, which is shown unchanged.
     """
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--json", metavar="FILE", type=Path, help="write the rows to this file")
@@ -39,20 +39,20 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def report(title: str, columns: Sequence[Column], rows: Sequence[Row], file: Path | None) -> None:
-    """Prints a line for each row, and writes all of them to the file, if there is one."""
+    """Prints one line per row, and writes all rows to the file, if there is one."""
     print_table(title, columns, rows)
     write(rows, file)
 
 
 def print_table(title: str, columns: Sequence[Column], rows: Sequence[Row]) -> None:
-    """Prints a line for each row: text to the left, numbers to the right."""
+    """Prints one line per row, with text aligned to the left and numbers to the right."""
     table = Table(title=title)
     for column in columns:
         is_text = any(isinstance(column.value(row), str) for row in rows)
         table.add_column(column.header, justify="left" if is_text else "right")
     for row in rows:
         table.add_row(*(_cell(column.value(row), column.format) for column in columns))
-    # A pipe has no width to keep to.
+    # A pipe has no width.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
@@ -63,7 +63,7 @@ def write(rows: Sequence[Row], file: Path | None) -> None:
 
 
 def column(header: str, key: str, format: str = "") -> Column:
-    """Returns the column of what rows have under a key, or under `key.key` in a mapping; None where they have not."""
+    """Returns the column for a key, or for `key.key` in a nested mapping; None for rows without it."""
 
     def value(row: Row) -> Any:
         found: Any = row

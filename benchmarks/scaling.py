@@ -1,4 +1,4 @@
-"""Speed of the DS pre-training step on 1 and on several devices of this machine, in one run.
+"""Speed of the DS pre-training step on one and on several devices of this machine, in one run.
 
     python benchmarks/scaling.py --json scaling.json
     python benchmarks/scaling.py --weak --replicas 2 4 8 --workers 2 4 8 --json weak.json
@@ -33,14 +33,14 @@ from acl_tf.launch.gpus import visible_gpus
 
 @dataclasses.dataclass(frozen=True)
 class ScalingCase:
-    """A step that replicas share, as one of its processes sees it.
+    """A step that replicas share, from the view of one of its processes.
 
     Attributes:
-        step: With the global batch.
-        strategy: `none`, `mirrored` or `multiworker`.
-        replicas: How many share the step.
-        devices: As `acl-tf pretrain --devices` takes it.
-        variables: Of the environment, set before TensorFlow starts.
+        step: Step with the global batch.
+        strategy: Name of the strategy: `none`, `mirrored` or `multiworker`.
+        replicas: Number of replicas that share the step.
+        devices: Value of `acl-tf pretrain --devices`.
+        variables: Environment variables to set before TensorFlow starts.
     """
 
     step: StepCase
@@ -51,12 +51,12 @@ class ScalingCase:
 
     @property
     def threads(self) -> int | None:
-        """Of each process, where it is limited."""
+        """Limit on the threads of each process, or None."""
         limit = dict(self.variables).get("TF_NUM_INTRAOP_THREADS")
         return None if limit is None else int(limit)
 
 
-# What each process of a case gets.
+# The case as each of its processes gets it.
 Team = tuple[ScalingCase, ...]
 
 
@@ -99,7 +99,7 @@ def parse() -> argparse.Namespace:
 
 
 def wanted(arguments: argparse.Namespace) -> Iterator[Team]:
-    """Yields the cases: single replicas first, then those of one process, then the workers."""
+    """Yields the cases: single replicas, then several replicas of one process, then workers."""
     gpus = len(visible_gpus(os.environ))
     replicas, workers = possible(arguments.replicas, gpus), possible(arguments.workers, gpus)
     one = ScalingCase(step_of(arguments, 1))
@@ -117,19 +117,19 @@ def wanted(arguments: argparse.Namespace) -> Iterator[Team]:
 
 
 def possible(counts: list[int], gpus: int) -> list[int]:
-    """Returns the numbers of replicas that there are GPUs for, or all where there are none."""
+    """Returns the numbers of replicas for which there are GPUs, or all numbers on a machine without GPUs."""
     if missing := [count for count in counts if 0 < gpus < count]:
         print(f"Left out, for there are {gpus} GPUs: {missing} replicas", file=sys.stderr)
     return [count for count in counts if count not in missing]
 
 
 def limits(share: int) -> tuple[tuple[str, str], ...]:
-    """Returns the variables that leave a process one of so many shares of the cores."""
+    """Returns the variables that limit a process to one of a number of equal shares of the cores."""
     return tuple(devices(os.environ, share)[0].items())
 
 
 def step_of(arguments: argparse.Namespace, replicas: int) -> StepCase:
-    """Returns the step that so many replicas share."""
+    """Returns the step that a number of replicas shares."""
     batch_size = arguments.batch_size * (replicas if arguments.weak else 1)
     return StepCase("acl_tf", arguments.precision, arguments.arch, arguments.width, batch_size, arguments.steps)
 
@@ -158,7 +158,7 @@ def build_step(spec: ScalingCase) -> Built:
 
 
 def row(case: Case[ScalingCase], cases: list[Case[ScalingCase]], weak: bool) -> dict[str, Any]:
-    """Returns what was measured of a case, and its efficiency."""
+    """Returns the measurements of a case, and its efficiency."""
     spec = case.spec
     reference = reference_of(case, cases)
     return {
@@ -187,7 +187,7 @@ def row(case: Case[ScalingCase], cases: list[Case[ScalingCase]], weak: bool) -> 
 
 
 def reference_of(case: Case[ScalingCase], cases: list[Case[ScalingCase]]) -> Case[ScalingCase]:
-    """Returns the single replica that has of the machine what each replica of a case has."""
+    """Returns the case of a single replica with the same share of the machine as each replica of a case."""
     if case.spec.replicas == 1:
         return case
     limited = limits(case.spec.replicas) if case.device == "CPU" else ()

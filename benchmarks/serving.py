@@ -1,4 +1,4 @@
-"""Latency and throughput of an exported SavedModel, beside `model.predict` and eager PyTorch, in one run.
+"""Latency and throughput of an exported SavedModel, compared with `model.predict` and eager PyTorch, in one run.
 
     python benchmarks/serving.py --json serving.json
 
@@ -24,7 +24,7 @@ from turns import Built, Case, take_turns
 
 FRAMEWORKS = ("saved_model", "saved_model_folded", "predict", "pytorch")
 IMAGE_SHAPE = (32, 32, 3)
-# So many calls make a step: a single one on one image is too short to time.
+# Number of calls in a step, by batch size: a single call on one image is too short to time.
 CALLS = {1: 20, 64: 2}
 
 
@@ -78,13 +78,13 @@ def measured(batch_size: int, arguments: argparse.Namespace) -> list[dict[str, A
 
 
 def difference(case: Case[str], reference: Case[str]) -> float:
-    """Returns how far the features are from PyTorch's, relative to the largest of them."""
+    """Returns the largest difference between the features and PyTorch's, relative to the largest of PyTorch's."""
     expected = reference.results[-1]
     return float(np.abs(case.results[-1] - expected).max() / np.abs(expected).max())
 
 
 def build_step(batch_size: int, width: float, framework: str) -> Built:
-    """Builds what computes features of the same images."""
+    """Builds the function with which a framework computes the features of the images."""
     images = np.random.default_rng(0).random((batch_size, *IMAGE_SHAPE), np.float32)
     network = peer(width)
     call, device = pytorch_call(network, images) if framework == "pytorch" else keras_call(framework, network, images)
@@ -107,7 +107,7 @@ def peer(width: float) -> peers.ContrastiveResNet:
 
 
 def pytorch_call(network: peers.ContrastiveResNet, images: np.ndarray) -> tuple[Callable, str]:
-    """Returns eager PyTorch without gradients, and its device."""
+    """Returns a call of eager PyTorch without gradients, and its device."""
     device, _ = pytorch_device()
     place = "cuda" if device == "GPU" else "cpu"
     network, batch = network.to(place), torch.tensor(images.transpose(0, 3, 1, 2)).to(place)
@@ -120,7 +120,7 @@ def pytorch_call(network: peers.ContrastiveResNet, images: np.ndarray) -> tuple[
 
 
 def keras_call(framework: str, network: peers.ContrastiveResNet, images: np.ndarray) -> tuple[Callable, str]:
-    """Returns `model.predict`, or the signature of a SavedModel that was exported and loaded again; and its device."""
+    """Returns a call of `model.predict`, or of the signature of an exported SavedModel, and its device."""
     from acl_tf.startup import start_tensorflow
 
     start_tensorflow()
@@ -142,7 +142,7 @@ def keras_call(framework: str, network: peers.ContrastiveResNet, images: np.ndar
         exported = fold_batch_norm(model) if framework == "saved_model_folded" else model
         export_saved_model(exported, Path(folder), "encoder")
         loaded = load_saved_model(folder)
-    served = loaded.signatures["serving_default"]  # lives as long as the object it is of: see `call`
+    served = loaded.signatures["serving_default"]  # needs the loaded object, which `call` keeps
     batch = tf.constant(images)
 
     def call(_: Any = loaded) -> np.ndarray:

@@ -14,14 +14,14 @@ class StepCase:
     """A DS step, of acl_tf or of PyTorch.
 
     Attributes:
-        framework: `acl_tf`, `pytorch` or `pytorch_lean`.
-        precision: As a Keras dtype policy.
-        arch: Backbone.
-        width: Multiplies its channels.
-        batch_size: The global one.
-        attack_steps: Of PGD on both views.
-        micro_batches: In how many parts the batch passes the network.
-        steps_per_call: How many steps are taken at a time.
+        framework: Name of the framework: `acl_tf`, `pytorch` or `pytorch_lean`.
+        precision: Precision, as a Keras dtype policy.
+        arch: Architecture of the backbone.
+        width: Factor of the backbone's channels.
+        batch_size: Global batch size.
+        attack_steps: Number of steps of PGD on both views.
+        micro_batches: Number of parts in which the batch passes the network.
+        steps_per_call: Number of steps in one call of a function.
         jit: Whether XLA compiles the step.
     """
 
@@ -37,14 +37,14 @@ class StepCase:
 
     @property
     def workload(self) -> tuple[str, float, int]:
-        """What cases have in common that are worth comparing with PyTorch's."""
+        """Settings that a case shares with the PyTorch case with which it is compared."""
         return self.arch, self.width, self.batch_size
 
     def config(self) -> PretrainConfig:
-        """Returns the configuration of such a run of `acl-tf pretrain`.
+        """Returns the configuration of a run of `acl-tf pretrain` with this step.
 
         Raises:
-            UsageError: If there can be none.
+            UsageError: If the settings are invalid.
         """
         return build(
             PretrainConfig,
@@ -62,5 +62,5 @@ class StepCase:
         )
 
     def fields(self) -> dict[str, Any]:
-        """Returns what a row says of it."""
+        """Returns the settings as the fields of a row."""
         return asdict(self)

@@ -1,4 +1,4 @@
-"""Cases that are timed in turns, each in processes of its own: all see the same machine, none another's threads."""
+"""Timing of cases in turns, each in its own processes, so that all see the same machine and no threads of others."""
 
 import contextlib
 import multiprocessing
@@ -11,18 +11,18 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 Spec = TypeVar("Spec")
-# Takes one step and waits until it is done; what it returns is kept.
+# Takes one step, waits until it is done and returns a result, which is kept.
 Step = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a process times.
+    """A step that a process times.
 
     Attributes:
-        step: The step.
-        device: `GPU` or `CPU`.
-        afterwards: Called in the same process after the last step; what it returns, the case's `about` tells.
+        step: Function that takes the step.
+        device: Kind of the device, `GPU` or `CPU`.
+        afterwards: Function to call in the same process after the last step; its result is added to the case's `about`.
     """
 
     step: Step
@@ -30,7 +30,7 @@ class Built:
     afterwards: Callable[[], dict[str, Any]] = dict
 
 
-# From what is to be timed to its step; a function of a module, so that the other process finds it.
+# Maps a specification to its step; a function at the top of a module, so that the other process can import it.
 Build = Callable[[Spec], Built]
 
 
@@ -38,16 +38,16 @@ class Case(Generic[Spec]):
     """A step to time, in a process of its own, or in several that take it together.
 
     Args:
-        build: Makes the step.
-        specs: What is to be timed: what `build` gets in each process.
+        build: Function that builds the step in each process.
+        specs: Argument of `build` in each process.
 
     Attributes:
-        spec: The first of `specs`.
-        seconds: Of each timed step.
-        results: Of each timed step, in the first process.
-        first_seconds: Of the very first step, in which it is traced and compiled.
-        device: `GPU` or `CPU`.
-        about: What each process tells in the end.
+        spec: First of the `specs`.
+        seconds: Duration of each timed step.
+        results: Result of each timed step in the first process.
+        first_seconds: Duration of the very first step, which includes tracing and compilation.
+        device: Kind of the device, `GPU` or `CPU`.
+        about: Final information from each process.
     """
 
     def __init__(self, build: Build, specs: Sequence[Spec]) -> None:
@@ -69,7 +69,7 @@ class Case(Generic[Spec]):
             connection.close()
 
     def get_ready(self) -> None:
-        """Returns once the step is built and warm."""
+        """Waits until the step is built and warm."""
         self.device, self.first_seconds = self._answers()[0]
 
     def step(self) -> None:
@@ -79,11 +79,11 @@ class Case(Generic[Spec]):
         self.results.append(result)
 
     def end(self) -> None:
-        """Asks what the processes have to tell in the end."""
+        """Receives the final information from the processes."""
         self.about = self._answers("end")
 
     def _answers(self, request: str | None = None) -> list[Any]:
-        """Sends a request, if there is one, and returns the answer of each process once all have answered."""
+        """Sends a request, if there is one, and returns the answers of all processes."""
         try:
             for _, connection in self._members:
                 if request is not None:
@@ -94,12 +94,12 @@ class Case(Generic[Spec]):
 
 
 def take_turns(build: Build, wanted: Iterable[Sequence[Spec]], rounds: int) -> list[Case]:
-    """Times all cases, one step of each a round. They are built one after the other.
+    """Builds all cases one after the other, and times them in rounds, with one step of each case per round.
 
     Args:
-        build: Makes their steps.
-        wanted: For each case what each of its processes gets; asked for when the one before is ready.
-        rounds: How many steps of each.
+        build: Function that builds the steps.
+        wanted: Arguments of `build` in the processes of each case; a case is drawn when the previous one is ready.
+        rounds: Number of timed steps of each case.
     """
     with contextlib.ExitStack() as running:
         cases = []
@@ -124,7 +124,7 @@ def _start(build: Build, spec: Any) -> tuple[multiprocessing.process.BaseProcess
 
 
 def _serve(connection: Connection, build: Build, spec: Any) -> None:
-    """Builds a step, warms it up by two, and takes one for each message."""
+    """Builds a step, takes it twice to warm up, and then once for each message."""
     # Several processes share a GPU, of which TensorFlow would take all the memory at once.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     built = build(spec)

@@ -1,4 +1,4 @@
-"""The command line: one file a command, imported when it is called."""
+"""The command line: one file per command, imported when the command is called."""
 
 import logging
 import sys
@@ -62,7 +62,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line.
 
     Args:
-        arguments: Without the program's name; None: those of the process.
+        arguments: Arguments without the program's name; None: those of the process.
 
     Returns:
         The exit code: 0, 1 (failure), 2 (usage), or 128 and the number of the signal that ended it.
@@ -83,7 +83,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Runs the command line of this process; the console script calls it."""
     sys.exit(run())
 
 

@@ -31,7 +31,7 @@ KEYS = {
 @click.option("--n0", type=int, help="Draws that choose the class.  [default: 100]")
 @click.option("--n", type=int, help="Other draws, which prove the radius.  [default: 100000]")
 @click.option("--alpha", type=float, help="How often a certificate may be wrong.  [default: 0.001]")
-@click.option("--every", type=int, help="Only each so-many-th image.  [default: 1]")
+@click.option("--every", metavar="N", type=int, help="Certify every N-th image, from the first.  [default: 1]")
 @data_options
 @click.option("--limit", type=int, help="The first so many images, before --every.")
 @click.option("--batch-size", type=int, help="Draws at once; it does not change the results.  [default: 256]")

@@ -1,4 +1,4 @@
-"""The options that say where a command computes, and what they start."""
+"""The options for the hardware of a command, and the start of its workers."""
 
 import functools
 from collections.abc import Callable
@@ -20,20 +20,20 @@ OPTIONS = (
         help="One device, the GPUs of this host, or the workers of TF_CONFIG or SLURM.  [default: what there is]",
     ),
     click.option(
-        "--devices", metavar="N|cpu:N", help="How many GPUs of this host; cpu:N splits the CPU.  [default: all]"
+        "--devices", metavar="N|cpu:N", help="Number of GPUs of this host; cpu:N splits the CPU.  [default: all]"
     ),
     click.option(
         "--startup-timeout",
         type=click.FloatRange(min=0, min_open=True),
         default=Hardware.startup_timeout,
         metavar="SECONDS",
-        help="How long a worker waits for the others.  [default: 300]",
+        help="Time that a worker waits for the others.  [default: 300]",
     ),
 )
 
 
 def hardware_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command these options; it is called with what they mean as `hardware`."""
+    """Adds the options to a command, which gets their values as the argument `hardware`."""
 
     @functools.wraps(command)
     def with_hardware(*args: Any, strategy: str, devices: str | None, startup_timeout: float, **kwargs: Any) -> None:

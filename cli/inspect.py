@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from acl_tf.model_folder.inspection import Inspection
 
 
-@click.command(short_help="Show what a model is made of, and whether it is safe to load.")
+@click.command(short_help="Show what a model consists of, and whether it is safe to load.")
 @click.argument("model", metavar="MODEL")
-@click.option("--json", "as_json", is_flag=True, help="The same as a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def inspect(model: str, as_json: bool) -> None:
-    """Show what a model is made of, and whether it is safe to load: nothing of it is loaded or run.
+    """Show what a model consists of, and whether it is safe to load, without loading or running any of it.
 
     MODEL is a run folder, a model folder, a .keras file, a SavedModel, the base path of one in TF Serving, or
     user/name[@revision] on the Hugging Face Hub. The exit code is 1 where acl-tf would refuse it.
@@ -31,7 +31,7 @@ def inspect(model: str, as_json: bool) -> None:
     snapshot = find_on_hub(model, files=None)
     inspection = inspect_model(snapshot.folder if snapshot else model)
     if as_json:
-        click.echo(json.dumps(described(inspection), indent=2))
+        click.echo(json.dumps(as_object(inspection), indent=2))
     else:
         for line in lines(inspection):
             click.echo(line)
@@ -39,7 +39,7 @@ def inspect(model: str, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def described(inspection: "Inspection") -> dict[str, Any]:
+def as_object(inspection: "Inspection") -> dict[str, Any]:
     """Returns an inspection as a JSON object."""
     return {
         "path": str(inspection.path),
@@ -64,7 +64,7 @@ def described(inspection: "Inspection") -> dict[str, Any]:
 
 
 def lines(inspection: "Inspection") -> Iterator[str]:
-    """Yields an inspection as lines to read."""
+    """Yields an inspection as lines of text."""
     yield f"model       {printable(inspection.path)}"
     yield from _of_config(inspection.config)
     for name, (size, digest) in sorted(inspection.files.items()):

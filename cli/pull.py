@@ -10,13 +10,13 @@ from acl_tf.startup import start_tensorflow
 @click.command(short_help="Download a model from the Hugging Face Hub.")
 @click.argument("model", metavar="user/name[@revision]")
 @click.argument("directory", metavar="[DIR]", required=False)
-@click.option("--trust", is_flag=True, help="Take a SavedModel whatever it does when loaded; origin.json records it.")
+@click.option("--trust", is_flag=True, help="Accept a SavedModel that does more than compute; origin.json records it.")
 def pull(model: str, directory: str | None, trust: bool) -> None:
     """Download a model from the Hugging Face Hub, and compare every file with its manifest.
 
-    The revision is a branch, a tag or a commit; without one, it is the newest. With DIR, the files go there, together
-    with origin.json, which says what commit they are of; without, they stay in the cache. HF_HUB_OFFLINE=1 takes them
-    from the cache.
+    The revision is a branch, a tag or a commit, by default the newest. With DIR, the files are copied there, with
+    origin.json, which names the commit; without DIR, they stay in the cache. HF_HUB_OFFLINE=1 takes them from the
+    cache.
 
     The path of the model folder is printed.
     """

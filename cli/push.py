@@ -11,13 +11,13 @@ from acl_tf.startup import start_tensorflow
 @click.argument("model", metavar="MODEL")
 @click.argument("repository", metavar="user/name")
 @click.option("--private", is_flag=True, help="Make a new repository that only you can see.")
-@click.option("--tag", metavar="NAME", help="Of the commit, such as v1.")
-@click.option("--message", metavar="TEXT", help="Of the commit.")
+@click.option("--tag", metavar="NAME", help="Tag for the commit, such as v1.")
+@click.option("--message", metavar="TEXT", help="Message of the commit.")
 def push(model: str, repository: str, private: bool, tag: str | None, message: str | None) -> None:
     """Publish a model on the Hugging Face Hub, in one commit.
 
-    MODEL is a run folder or a model folder. Log in by hf auth login, or set HF_TOKEN. The same content again uploads
-    nothing. The card, README.md, is made from configuration and records; what you write above or below stays.
+    MODEL is a run folder or a model folder. Log in by hf auth login, or set HF_TOKEN. Unchanged content is not uploaded
+    again. The card, README.md, is made from configuration and records; your text above and below it is kept.
 
     The URL of the commit is printed.
     """
@@ -34,7 +34,7 @@ def push(model: str, repository: str, private: bool, tag: str | None, message: s
 
     from acl_tf.hub.push import push as run
 
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it warns of what the line below says
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # the message below says the same
     published = run(folder, repo_id, private, tag, message)
     if not published.uploaded:
         click.echo(f"acl-tf: {repo_id} has all of it already; nothing was uploaded", err=True)

@@ -17,19 +17,19 @@ from acl_tf.records import NamedRecord, different, names_of, read_named_records
 
 COLUMNS = ("model", *record_text.COLUMNS)
 NUMBERS = ("value %", "n", "seed")
-# The columns of CSV that are always there; what else the records say follows, the protocol last.
+# The columns of CSV that are always there; other keys of the records follow, those of the protocol last.
 KEYS = ("model", "metric", "value", "n", "dataset", "split", "model_sha256", "acl_tf", "tensorflow", "keras")
-PIPED_WIDTH = 120  # in characters, of a table that goes to no terminal
+PIPED_WIDTH = 120  # in characters, of a table that is not printed to a terminal
 
 
 @click.command(short_help="Print the evaluation records of runs and models.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.option("--csv", "as_csv", is_flag=True, help="Everything that the records say, a column each.")
-@click.option("--markdown", "as_markdown", is_flag=True, help="The table in Markdown.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a column for every key of the records.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table in Markdown.")
 def show(paths: tuple[str, ...], as_csv: bool, as_markdown: bool) -> None:
     """Print the evaluation records of run folders, model folders, and files that acl-tf evaluate --json wrote.
 
-    A record that a run and its model both have is shown once.
+    A record that both a run and its model have is shown once.
     """
     if as_csv and as_markdown:
         raise UsageError("Choose one format. Received: --csv --markdown")
@@ -52,7 +52,7 @@ def row(entry: NamedRecord) -> tuple[str, ...]:
 
 
 def write_table(entries: Sequence[NamedRecord]) -> None:
-    """Prints a table as wide as the terminal; long names go on in the next line."""
+    """Prints a table as wide as the terminal; long names are wrapped."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -76,7 +76,7 @@ def write_markdown(entries: Sequence[NamedRecord]) -> None:
 
 
 def write_csv(entries: Sequence[NamedRecord]) -> None:
-    """Writes every key of every record as a column; lists within a record are JSON."""
+    """Prints CSV with a column for every key of the records; lists are written as JSON."""
     rows = [dict(_cells(entry)) for entry in entries]
     others = sorted(
         {key for row in rows for key in row} - set(KEYS), key=lambda key: (key.startswith("protocol."), key)

@@ -1,1 +1,1 @@
-"""The Hugging Face Hub: model card, push, pull, and the manifest that a download is checked against."""
+"""The Hugging Face Hub: names, push and pull of models."""

@@ -1,4 +1,4 @@
-"""What went wrong with the Hub, in a line that says what to do."""
+"""Errors of the Hub, explained in one line that says what to do."""
 
 import contextlib
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from acl_tf.hub.names import HubName
 
 @contextlib.contextmanager
 def explained(name: HubName, without_network: str = "") -> Iterator[None]:
-    """Turns the errors of `huggingface_hub` in the block into `HubError`.
+    """Turns errors of `huggingface_hub` in the block into `HubError`.
 
     Args:
-        name: Of the model that the block is about.
-        without_network: What can be done where the Hub cannot be reached.
+        name: Name of the model that the block is about.
+        without_network: Advice for the case that the Hub cannot be reached.
     """
     from huggingface_hub import errors
 
@@ -27,7 +27,7 @@ def explained(name: HubName, without_network: str = "") -> Iterator[None]:
         errors.OfflineModeIsEnabled,
     ) as error:
         raise HubError(_explanation(error, name, without_network)) from error
-    except (RuntimeError, ValueError) as error:  # what the client makes of an upload, and of a card, that was refused
+    except (RuntimeError, ValueError) as error:  # the client's errors for an upload or a card that was refused
         if not isinstance(error.__cause__, errors.HTTPError):  # type: ignore[attr-defined]
             raise
         refused = error if isinstance(error, ValueError) else error.__cause__
@@ -69,7 +69,7 @@ def _of_status(error: Exception, status: int, name: HubName, known: bool) -> str
         wrong = "does not accept the token: log in anew by hf auth login, or correct HF_TOKEN"
         return f"{constants.ENDPOINT} {wrong if known else 'wants a login: run hf auth login, or set HF_TOKEN'}."
     if status == 403:
-        return f"The token may not do this with {name.repo_id}; it needs the right to write. {_said(error)}".rstrip()
+        return f"The token may not do this with {name.repo_id}; it needs the right to write. {_refusal(error)}".rstrip()
     if status == 412:
         return f"Somebody else has committed to {name.repo_id} meanwhile; nothing was changed. Push again."
     if status == 429:
@@ -77,12 +77,12 @@ def _of_status(error: Exception, status: int, name: HubName, known: bool) -> str
     return f"{constants.ENDPOINT} failed with {status}; try again later. {_reason(error)}"
 
 
-def _said(error: Exception) -> str:
-    """Returns what the server says of a refusal."""
+def _refusal(error: Exception) -> str:
+    """Returns the server's message about a refusal, or an empty string."""
     return str(getattr(error, "server_message", None) or "")
 
 
 def _reason(error: Exception) -> str:
-    """Returns the first line that says something."""
+    """Returns the first line of an error that is not empty."""
     lines = [line.strip() for line in str(error.__cause__ or error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__).rstrip(".") + "."

@@ -1,4 +1,4 @@
-"""From a MODEL argument to a model folder, on disk or on the Hub; neither TensorFlow nor Keras is needed."""
+"""The model folder of a MODEL argument, on disk or on the Hub; neither TensorFlow nor Keras is needed."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -11,7 +11,7 @@ from acl_tf.model_folder.locate import find_on_disk
 
 
 def find_model(model: str, files: Collection[str] | None = MODEL_FILES) -> Path:
-    """Returns what a MODEL names: a `.keras` file, or a model folder as `find_model_folder` finds it."""
+    """Returns the path that a MODEL names: a `.keras` file, or a model folder as in `find_model_folder`."""
     return Path(model).expanduser() if Path(model).suffix == ".keras" else find_model_folder(model, files)
 
 
@@ -19,15 +19,15 @@ def find_model_folder(model: str | Path, files: Collection[str] | None = MODEL_F
     """Returns the model folder that a MODEL names: a run folder, a model folder, or `user/name[@revision]` on the Hub.
 
     Args:
-        model: As the user gave it. What is on disk goes before what is on the Hub.
-        files: Which ones to download from the Hub; None: all.
+        model: The argument as the user wrote it. A path on disk takes precedence over a name on the Hub.
+        files: Files to download from the Hub; None: all.
 
     Returns:
-        The folder; of a model on the Hub, its snapshot in the cache, which is not to be written to.
+        The folder; for a model on the Hub its snapshot in the cache, which must not be written to.
 
     Raises:
-        ModelFolderError: If there is none on disk.
-        HubError: If there is none on the Hub, or it cannot be reached.
+        ModelFolderError: If there is no such model on disk.
+        HubError: If there is no such model on the Hub, or the Hub cannot be reached.
     """
     snapshot = find_on_hub(str(model), files)
     if snapshot:
@@ -36,14 +36,14 @@ def find_model_folder(model: str | Path, files: Collection[str] | None = MODEL_F
 
 
 def find_on_hub(model: str, files: Collection[str] | None = MODEL_FILES) -> Snapshot | None:
-    """Returns the files of a model on the Hub, or None where a MODEL names something on disk.
+    """Returns the files of a model on the Hub, or None if a MODEL names something on disk.
 
     Args:
-        model: As the user gave it.
-        files: Which ones to download; None: all.
+        model: The argument as the user wrote it.
+        files: Files to download; None: all.
 
     Raises:
-        HubError: If there is none, or the Hub cannot be reached.
+        HubError: If there is no such model, or the Hub cannot be reached.
     """
     name = hub_name(model)
     try:
@@ -56,8 +56,8 @@ def of_revision(model: str, revision: str | None) -> str:
     """Returns a MODEL argument with a revision in it.
 
     Args:
-        model: The argument.
-        revision: Revision of a model on the Hub; None: as the argument says.
+        model: MODEL argument.
+        revision: Revision of a model on the Hub; None: the one in the argument, if any.
 
     Raises:
         UsageError: If the model is on disk, or names a revision itself.

@@ -1,4 +1,4 @@
-"""Models on the Hub by name: `user/name`, `user/name@revision`."""
+"""Names of models on the Hub: `user/name`, `user/name@revision`."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from acl_tf.errors import UsageError
 
-RUNS = "runs"  # where commands leave run folders that nobody has named
+RUNS = "runs"  # folder of run folders without a name from the user
 
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._-]*"
 _NAME = re.compile(rf"(?P<repo_id>{_PART}/{_PART})(@(?P<revision>[A-Za-z0-9][A-Za-z0-9._/-]*))?")
@@ -17,8 +17,8 @@ class HubName:
     """A model on the Hub.
 
     Attributes:
-        repo_id: `user/name`.
-        revision: A branch, a tag or a commit; None: the newest.
+        repo_id: Name of the repository, `user/name`.
+        revision: Branch, tag or commit; None: the newest.
     """
 
     repo_id: str
@@ -29,12 +29,12 @@ class HubName:
 
 
 def hub_name(model: str) -> HubName | None:
-    """Returns the model on the Hub that a MODEL argument names, or None where it names something on disk.
+    """Returns the model on the Hub that a MODEL argument names, or None if it names something on disk.
 
-    What is there, or would be in a folder that is there, is on disk; so is what would be a run of one's own.
+    An argument names something on disk if its path or the first folder of its path exists, or if that is `runs`.
 
     Args:
-        model: As the user gave it.
+        model: The argument as the user wrote it.
     """
     match = _NAME.fullmatch(model)
     first = model.split("/")[0]
@@ -43,10 +43,10 @@ def hub_name(model: str) -> HubName | None:
 
 
 def given_name(text: str) -> HubName:
-    """Returns the model on the Hub that is called so, whatever is on disk.
+    """Returns the model on the Hub with a given name, whatever is on disk.
 
     Raises:
-        UsageError: If it is no `user/name[@revision]`.
+        UsageError: If the name is not `user/name[@revision]`.
     """
     match = _NAME.fullmatch(text)
     if not match:
@@ -55,10 +55,10 @@ def given_name(text: str) -> HubName:
 
 
 def tag_name(tag: str) -> str:
-    """Returns a tag that a commit can get, and by which `user/name@tag` finds it.
+    """Returns a tag after checking that a commit can have it, and that `user/name@tag` finds it.
 
     Raises:
-        UsageError: If git would not take it, or a branch is called so.
+        UsageError: If git would not accept the tag, or if it is the name of a branch.
     """
     plain = _NAME.fullmatch(f"user/name@{tag}")
     if not plain or ".." in tag or "//" in tag or tag == "main" or tag.endswith((".lock", "/", ".")):
@@ -67,10 +67,10 @@ def tag_name(tag: str) -> str:
 
 
 def repository_id(name: str) -> str:
-    """Returns `user/name` of where a model is to be published.
+    """Returns the name of a repository, `user/name`, after checking that a model can be published there.
 
     Raises:
-        UsageError: If it is called otherwise, or names a revision.
+        UsageError: If the name has another form, or names a revision.
     """
     match = _NAME.fullmatch(name)
     if not match or match["revision"] or ".." in name or "--" in name or name.endswith((".git", ".", "-")):

@@ -1,4 +1,4 @@
-"""Trying again where the client of the Hub does not: a look, a new repository, a commit, a download that was reset."""
+"""Retries of requests that the client of the Hub does not repeat itself, such as a commit or a reset download."""
 
 import logging
 import time
@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 PAUSES = (1, 2, 4)  # in seconds
-# Of HTTP: the Hub is busy, or being restarted.
+# HTTP status codes of a Hub that is busy or restarting.
 PASSING = (408, 429, 500, 502, 503, 504)
-# Of the HTTP library: a connection that stood was lost. Where none can be made, trying again helps nobody.
+# Errors of the HTTP library for a lost connection. If no connection can be made at all, a retry does not help.
 LOST = ("ReadError", "RemoteProtocolError", "WriteError")
 
 Result = TypeVar("Result")
@@ -17,15 +17,15 @@ logger = logging.getLogger(__name__)
 
 
 def persistently(call: Callable[..., Result], *arguments: Any, **options: Any) -> Result:
-    """Calls a function of the client; what passes is a failure only when it has come again and again.
+    """Calls a function of the client, and calls it again after errors that may pass.
 
     Args:
-        call: The function.
-        *arguments: Its arguments.
-        **options: Its keyword arguments.
+        call: Function of the client.
+        *arguments: Arguments of the call.
+        **options: Keyword arguments of the call.
 
     Returns:
-        What it returns; raises what it raises.
+        The result of the call; errors that last are raised.
     """
     from huggingface_hub import errors
 

@@ -1,4 +1,4 @@
-"""From the Hub to the cache or a folder: the files of one commit, each checked against the manifest."""
+"""Download from the Hub to the cache or a folder: the files of one commit, checked against the manifest."""
 
 import datetime
 import functools
@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Files of one commit, in the cache.
+    """The files of one commit in the cache.
 
     Attributes:
-        name: Of the model; its revision is the full SHA of the commit.
-        folder: Is not written to.
+        name: Name of the model; its revision is the full SHA of the commit.
+        folder: Folder in the cache, which must not be written to.
     """
 
     name: HubName
@@ -45,16 +45,15 @@ def pull(name: HubName, destination: Path, trust: bool = False) -> Snapshot:
     """Downloads a model into a folder of its own.
 
     Args:
-        name: Of the model.
-        destination: The folder, which must not be there, or be empty. It holds plain files, and `origin.json`: which
-            commit they are of.
-        trust: Whether a SavedModel may hold operations that are not known to be harmless; `origin.json` says which.
+        name: Name of the model.
+        destination: Folder for the files, which must be missing or empty. `origin.json` in it names the commit.
+        trust: Whether a SavedModel may hold operations that are not known to be harmless; `origin.json` lists them.
 
     Raises:
         HubError: If the Hub cannot be reached, or refuses.
         ModelFolderError: If a file is not the manifest's.
         UnsafeModelError: If the model would do more than compute.
-        UsageError: If the folder is taken.
+        UsageError: If the folder is not empty.
     """
     place = destination.resolve()
     _check_free(place, destination)
@@ -94,11 +93,11 @@ def fetch(name: HubName, files: Collection[str] | None = None) -> Snapshot:
     everything; only with `HF_HUB_OFFLINE=1` is it not.
 
     Args:
-        name: Of the model.
-        files: Which ones; those that the model does not have are left out. None: all that the manifest names.
+        name: Name of the model.
+        files: Files to download, without those that the model does not have; None: all in the manifest.
 
     Raises:
-        HubError: If the Hub cannot be reached, or refuses, or if what it has is not what the manifest says.
+        HubError: If the Hub cannot be reached, or refuses, or if its files differ from the manifest.
         ModelFolderError: If a file in the cache is not the manifest's.
     """
     import huggingface_hub as hf
@@ -115,7 +114,7 @@ def fetch(name: HubName, files: Collection[str] | None = None) -> Snapshot:
             if sizes.get(MANIFEST, 0) > MAX_TEXT_BYTES:
                 raise UnsafeModelError(f"{MANIFEST} in {name} is too large to be one; nothing was downloaded of it.")
             if name.revision != info.sha:
-                # Notes in the cache which commit the branch or tag is, for when there is no network.
+                # Records the commit of the branch or tag in the cache, for use without a network.
                 persistently(hf.snapshot_download, name.repo_id, revision=name.revision, allow_patterns=[MANIFEST])
         manifest = Path(hf.hf_hub_download(name.repo_id, MANIFEST, revision=pinned.revision))
         entries = read_manifest(manifest)
@@ -134,10 +133,10 @@ def fetch(name: HubName, files: Collection[str] | None = None) -> Snapshot:
 
 
 def check(folder: Path) -> None:
-    """Checks that nothing of a model folder would do more than compute.
+    """Checks that no model in a model folder would do more than compute.
 
     Raises:
-        UnsafeModelError: If something would.
+        UnsafeModelError: If one would.
     """
     check_keras_model(folder)
     check_saved_models(folder)
@@ -154,14 +153,14 @@ def _check_free(place: Path, destination: Path) -> None:
 
 
 def _copy(snapshot: Path, folder: Path) -> None:
-    """Copies the files of the manifest, not the links by which the cache holds them."""
+    """Copies the files of the manifest themselves, not the cache's links to them."""
     for file in read_manifest(snapshot / MANIFEST):
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(snapshot / file, folder / file)
 
 
 def _trusted(folder: Path) -> list[str]:
-    """Returns what speaks against the SavedModels, which are let through; the Keras model is checked as ever."""
+    """Returns the findings against the SavedModels, which are accepted; the Keras model is checked as always."""
     check_keras_model(folder)
     places = {place: read_contents(place).findings for place in saved_models(folder)}
     found = [f"{place.relative_to(folder)}: {finding}" for place, findings in places.items() for finding in findings]
@@ -171,7 +170,7 @@ def _trusted(folder: Path) -> list[str]:
 
 
 def _cached(name: HubName) -> HubName:
-    """Returns the commit that the cache knows a revision by."""
+    """Returns the commit of a revision according to the cache."""
     import huggingface_hub as hf
     from huggingface_hub import constants
 
@@ -184,7 +183,7 @@ def _cached(name: HubName) -> HubName:
 
 
 def _compare_listed(info: "ModelInfo", entries: dict[str, FileEntry], name: HubName) -> None:
-    """Compares what the Hub lists with the manifest, so that a wrong or huge file is not even downloaded."""
+    """Compares the Hub's list of files with the manifest, before a wrong or huge file is downloaded."""
     listed = {sibling.rfilename: sibling for sibling in info.siblings or []}
     for file, entry in entries.items():
         if entry.size > MAX_BYTES:

@@ -1,4 +1,4 @@
-"""From a model folder to the Hub: one commit, then the tag."""
+"""Upload of a model folder to the Hub: one commit, then the tag."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import huggingface_hub as hf
     from huggingface_hub.hf_api import ModelInfo
 
-PRECONDITION_FAILED = 412  # of HTTP: the parent of a commit is not the newest one any more
+PRECONDITION_FAILED = 412  # of HTTP: the parent of a commit is no longer the newest one
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Published:
     """A model on the Hub.
 
     Attributes:
-        name: Its revision is the full SHA of the commit.
+        name: Name of the model; its revision is the full SHA of the commit.
         url: URL of the commit.
         uploaded: Whether there was anything to upload.
     """
@@ -45,23 +45,23 @@ class Published:
 def push(
     folder: Path, repo_id: str, private: bool = False, tag: str | None = None, message: str | None = None
 ) -> Published:
-    """Publishes a model folder in one commit; the same content again makes none.
+    """Publishes a model folder in one commit; unchanged content makes no commit.
 
-    The repository is made where there is none. Files that an earlier push left and that the model does not have any
-    more are removed; others in the repository stay. The card is made anew, around what the user wrote into it: in the
-    folder, or else on the Hub.
+    The repository is created if there is none. Files of an earlier push that the model no longer has are removed;
+    others in the repository stay. The card is written anew, and keeps the user's text in it: that of the folder, or
+    else that on the Hub.
 
     Args:
-        folder: The model folder, which is not changed.
-        repo_id: `user/name`.
-        private: Whether only the user may see it. A repository that is public is not made private.
-        tag: Tag of the commit; None: no tag.
-        message: Message of the commit.
+        folder: Model folder, which is not changed.
+        repo_id: Name of the repository, `user/name`.
+        private: Whether to create a private repository. An existing public repository is not made private.
+        tag: Tag for the commit; None: no tag.
+        message: Message of the commit; None: a default.
 
     Raises:
-        ModelFolderError: If a file of the folder is not as the manifest says.
+        ModelFolderError: If a file of the folder differs from the manifest.
         HubError: If the Hub cannot be reached or refuses, if the tag is taken, or if somebody else pushed meanwhile.
-        UnsafeModelError: If the folder holds what others would refuse to load.
+        UnsafeModelError: If the folder holds a model that acl-tf would refuse to load.
     """
     import huggingface_hub as hf
     from huggingface_hub import constants
@@ -80,7 +80,7 @@ def push(
                 f"{repo_id} is public, and --private does not change that: make it private in its settings on "
                 f"{constants.ENDPOINT}, or choose another name. Nothing was uploaded."
             )
-        files = contents(folder, repo_id, _on_hub(head, CARD))
+        files = published_files(folder, repo_id, _on_hub(head, CARD))
         before = _on_hub(head, MANIFEST)
         tagged = _tagged(api, repo_id, tag)
         if tagged and (tagged != head.sha or before != files[MANIFEST]):
@@ -92,21 +92,22 @@ def push(
     return Published(HubName(repo_id, sha), url, uploaded=sha != head.sha)
 
 
-def contents(folder: Path, repo_id: str, card_on_hub: bytes | None = None) -> dict[str, Path | bytes]:
-    """Returns what a model folder looks like on the Hub: the files of its manifest, but for three of them.
+def published_files(folder: Path, repo_id: str, card_on_hub: bytes | None = None) -> dict[str, Path | bytes]:
+    """Returns the files of a model folder as they are published.
 
-    The card names the repository, the configuration no folders of this machine, and the manifest is of all that.
+    Three of them differ from the folder: the card names the repository, the configuration names no folders of this
+    machine, and the manifest is that of the published files.
 
     Args:
-        folder: The model folder.
-        repo_id: `user/name`.
-        card_on_hub: The one that is there already.
+        folder: Model folder.
+        repo_id: Name of the repository, `user/name`.
+        card_on_hub: Existing card on the Hub, if there is one.
 
     Returns:
-        `path → file, or its content`.
+        Files by path, each as the path or the content of a file.
     """
     entries = read_manifest(folder / MANIFEST)
-    entries.pop(ORIGIN, None)  # says where this folder is from, not where it goes
+    entries.pop(ORIGIN, None)  # says where this folder comes from
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config = {**config, "recipe": without_local_paths(config.get("recipe") or {})}
     records = read_file(folder / RECORDS) if RECORDS in entries else []
@@ -124,9 +125,10 @@ def contents(folder: Path, repo_id: str, card_on_hub: bytes | None = None) -> di
 
 
 def _commit(head: "ModelInfo", files: Mapping[str, Path | bytes], before: bytes | None, message: str) -> str:
-    """Makes one commit of all changes on the one that was looked at; returns its SHA, or that one's without changes.
+    """Commits all changes on top of `head` and returns the SHA of the commit, or that of `head` without changes.
 
-    Where the answer is lost and the client asks again, the Hub says that it has moved on: perhaps by this very commit.
+    If an answer is lost and the client repeats the request, the Hub refuses it because `head` is no longer the newest
+    commit: the newest may be this very commit.
     """
     import huggingface_hub as hf
     from huggingface_hub import errors
@@ -150,7 +152,7 @@ def _commit(head: "ModelInfo", files: Mapping[str, Path | bytes], before: bytes 
 
 
 def _on_hub(head: "ModelInfo", name: str) -> bytes | None:
-    """Returns the content of a file in the repository, or None where there is none."""
+    """Returns the content of a file in the repository, or None if there is none."""
     import huggingface_hub as hf
 
     if name not in {sibling.rfilename for sibling in head.siblings or []}:
@@ -159,13 +161,13 @@ def _on_hub(head: "ModelInfo", name: str) -> bytes | None:
 
 
 def _tagged(api: "hf.HfApi", repo_id: str, tag: str | None) -> str | None:
-    """Returns the commit that a tag is of, or None where there is no such tag."""
+    """Returns the commit of a tag, or None if there is no such tag."""
     tags = persistently(api.list_repo_refs, repo_id).tags if tag else []
     return next((ref.target_commit for ref in tags if ref.name == tag), None)
 
 
 def _additions(files: Mapping[str, Path | bytes]) -> "list[hf.CommitOperationAdd]":
-    """Returns all files; the client leaves out those that the repository has."""
+    """Returns additions of all files; the client skips those that the repository has already."""
     import huggingface_hub as hf
 
     return [hf.CommitOperationAdd(path_in_repo=name, path_or_fileobj=file) for name, file in sorted(files.items())]
@@ -174,7 +176,7 @@ def _additions(files: Mapping[str, Path | bytes]) -> "list[hf.CommitOperationAdd
 def _deletions(
     head: "ModelInfo", manifest: bytes | None, files: Mapping[str, Path | bytes]
 ) -> "list[hf.CommitOperationDelete]":
-    """Returns the files of the model that was there before and that this one does not have."""
+    """Returns deletions of the files of the previous model that this one does not have."""
     import huggingface_hub as hf
 
     present = {sibling.rfilename for sibling in head.siblings or []}

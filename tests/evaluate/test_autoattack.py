@@ -175,7 +175,7 @@ def test_progress():
 
 
 class Interrupting:
-    """Progress that sends a signal at its how-manieth call."""
+    """Progress that sends a signal at a given call."""
 
     def __init__(self, after: int) -> None:
         self.after, self.titles = after, []

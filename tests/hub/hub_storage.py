@@ -92,7 +92,7 @@ class Repository:
 
         Args:
             changes: Content by path; None deletes.
-            message: Of the commit.
+            message: Message of the commit.
             branch: To add it to.
         """
         files = dict(self.commits[self.branches[branch]].files)
