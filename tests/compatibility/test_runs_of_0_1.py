@@ -1,7 +1,7 @@
 """Runs, checkpoints and model folders that acl-tf 0.1.0 wrote (commit ac8db9e) go on, load and evaluate.
 
-`runs_of_0.1.tar.xz` holds, on 24 images of 8×8 pixels, a DS pre-training that was interrupted after 4 of 6 steps, a finished
-S2S pre-training with AdamW, and a linear probe on it with two evaluation records.
+`runs_of_0.1.tar.xz` holds, on 24 images of 8×8 pixels, a DS pre-training that was interrupted after 4 of 6 steps, a
+finished S2S pre-training with AdamW, and a linear probe on it with two evaluation records.
 """
 
 import json
