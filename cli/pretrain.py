@@ -26,6 +26,7 @@ KEYS = {
     "dataset": "data.dataset",
     "data_dir": "data.data_dir",
     "skip_bad_images": "data.skip_bad_images",
+    "order": "order.name",
     "arch": "model.arch",
     "width": "model.width",
     "epochs": "training.epochs",
@@ -46,15 +47,15 @@ KEYS = {
 @click.option("--data-dir", metavar="DIR", help="Where TFDS finds prepared data sets.")
 @click.option("--skip-bad-images", is_flag=True, default=None, help="Leave out unreadable images of a folder.")
 @click.option("--arch", metavar="NAME", help=f"{', '.join(BACKBONES)}.  [default: resnet18]")
-@click.option("--width", type=float, help="Multiplies every number of filters.")
-@click.option("--epochs", type=int, help="Passes over the images.")
+@click.option("--width", type=float, help="Factor of every number of filters.")
+@click.option("--epochs", type=int, help="Number of passes over the images.")
 @click.option("--batch-size", type=int, help="Global batch size, in images.")
 @click.option("--optimizer", metavar=OPTIMIZERS.choices(), help="With linear warm-up and cosine.  [default: lars]")
 @click.option("--order", metavar=ORDERS.choices(), help="Which images make a batch.  [default: shuffled]")
 @click.option("--precision", metavar="NAME", help="float32, mixed_bfloat16, mixed_float16 or float64.")
-@click.option("--micro-batches", type=int, help="In how many parts a batch passes the network, to save memory.")
+@click.option("--micro-batches", type=int, help="Number of parts in which a batch passes the network, to save memory.")
 @click.option("--jit", is_flag=True, default=None, help="Compile the step by XLA; one device.")
-@click.option("--seed", type=int, help="Of initialisation, order and all randomness.")
+@click.option("--seed", type=int, help="Seed of initialisation, order and all randomness.")
 @click.option("--output", metavar="DIR", help="The run folder.  [default: runs/DATASET_VARIANT_ARCH_seedSEED]")
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder, or start it.")
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Any key of the configuration.")

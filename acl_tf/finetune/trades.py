@@ -1,10 +1,9 @@
 """TRADES: accuracy on clean images, and predictions that an attack does not move."""
 
-from typing import Any
-
 import tensorflow as tf
 
 from acl_tf.attacks.trades import TradesPGD
+from acl_tf.config import NonNegative, Section
 from acl_tf.finetune.base import FineTuner, Losses
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.kl_divergence import kl_divergence
@@ -16,25 +15,20 @@ class TRADES(FineTuner):
     Gradients pass both sides of the KL divergence. Clean and attacked images go through batch normalisation one after
     the other, each with statistics of its own.
 
-    Args:
-        *args: As of `FineTuner`.
-        beta: Weight of the KL divergence; not negative. The paper calls it 1/lambda.
-        **kwargs: As of `FineTuner`.
-
-    Raises:
-        ValueError: If `beta` is negative.
-
     Reference: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, Eq. 5.
     """
 
+    class Settings(Section):
+        """Settings of TRADES.
+
+        Attributes:
+            beta: Weight of the KL divergence, which the paper calls 1/lambda.
+        """
+
+        beta: NonNegative = 6.0
+
     attack_class = TradesPGD
     parts = ("cross_entropy", "kl_divergence")
-
-    def __init__(self, *args: Any, beta: float = 6.0, **kwargs: Any) -> None:
-        if beta < 0:
-            raise ValueError(f"`beta` must not be negative. Received: beta={beta}")
-        super().__init__(*args, **kwargs)
-        self.beta = beta
 
     def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         network = self.frozen()
@@ -45,4 +39,5 @@ class TRADES(FineTuner):
         clean = self(images, training=True)
         divergence = kl_divergence(clean, self(perturbed, training=True))
         entropy = cross_entropy(clean, targets)
-        return {"loss": entropy + self.beta * divergence, "cross_entropy": entropy, "kl_divergence": divergence}
+        loss = entropy + self.settings.beta * divergence
+        return {"loss": loss, "cross_entropy": entropy, "kl_divergence": divergence}

@@ -31,10 +31,10 @@ class Validation:
         model: From images in [0, 1] to logits, in inference mode.
         image_set: The validation split.
         config: How many images, how often, how many steps of PGD.
-        attack: Of the training.
-        training: Its epochs and seed.
-        selection: Of the best epoch.
-        workers: That measure together; None: this process.
+        attack: Section `attack` of the training, whose ball is that of the validation.
+        training: Section `training`: number of epochs, and seed.
+        selection: Copy of the weights of the best epoch.
+        workers: Processes that measure together; None: this one.
         sigma: Standard deviation of the noise that the model is trained on; None: on none.
     """
 
@@ -78,7 +78,7 @@ class Validation:
 
         Args:
             model: From images in [0, 1] to logits.
-            epoch: That the model is of.
+            epoch: Number of the epoch after which the model was like this.
         """
         alone = Workers()
         return self._records(self._predictors(model, alone), {"epoch": epoch}, alone)

@@ -17,8 +17,9 @@ from acl_tf.records import Record
 # Metadata that is generated; whatever other keys a user sets are kept, and other tags.
 GENERATED = ("library_name", "pipeline_tag", "datasets", "metrics", "model-index")
 TAGS = ("acl-tf", "adversarial-robustness", "contrastive-learning")
-# Variants and methods that train without an attack; whatever else has an attack in its recipe was trained against it.
-NOT_ATTACKED = ("s2s", "standard", "gaussian")
+# Variants and methods of acl-tf 0.1 that train without an attack, although their recipes have one: its folders do not
+# say whether they were attacked.
+NOT_ATTACKED_IN_0_1 = ("s2s", "standard", "gaussian")
 # What the Hub calls the data sets of TFDS, where it has them.
 DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 NOWHERE = "user/name"
@@ -134,10 +135,12 @@ def attack_in_training(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     Args:
         config: The model folder's `config.json`.
     """
-    recipe = config.get("recipe")
-    named = _at(recipe, "method", "name") or _at(recipe, "objective", "variant")
+    recipe, attacked = config.get("recipe"), config.get("attacked")
+    if attacked is None:
+        named = _at(recipe, "method", "name") or _at(recipe, "objective", "variant")
+        attacked = named not in NOT_ATTACKED_IN_0_1
     attack = _at(recipe, "attack")
-    return attack if isinstance(attack, Mapping) and "epsilon" in attack and named not in NOT_ATTACKED else None
+    return attack if attacked and isinstance(attack, Mapping) and "epsilon" in attack else None
 
 
 def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:

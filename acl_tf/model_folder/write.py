@@ -36,12 +36,13 @@ class TrainedModel:
     """What a model folder is made of.
 
     Attributes:
-        encoder: With both branches.
-        branch: The one to publish.
+        encoder: Encoder with both branches.
+        branch: Branch that is published.
         recipe: How it came about: the run's configuration, or where it was imported from.
-        projection_head: Where there is one; kept for further pre-training.
-        classifier: A dense layer on the features, where there is one: then the folder is a classifier's.
+        projection_head: Head that is kept for further pre-training; None: there is none.
+        classifier: A dense layer on the features, which makes the folder a classifier's; None: it is an encoder's.
         classes: Names of the classes of a classifier.
+        attacked: Whether it was trained against the attack of its recipe; None: not known.
     """
 
     encoder: Encoder
@@ -50,6 +51,7 @@ class TrainedModel:
     projection_head: ProjectionHead | None = None
     classifier: keras.layers.Dense | None = None
     classes: tuple[str, ...] = ()
+    attacked: bool | None = None
 
 
 def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Record] = ()) -> None:
@@ -131,6 +133,7 @@ def _config(trained: TrainedModel) -> dict[str, Any]:
         "projection_head": {"input_dim": head.input_dim, "blocks": head.blocks} if head else None,
         "mean": list(encoder.mean),
         "std": list(encoder.std),
+        "attacked": trained.attacked,
         "recipe": dict(trained.recipe),
         "versions": versions(),
     }

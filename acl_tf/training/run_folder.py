@@ -12,7 +12,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acl_tf.config import AnyConfig, build, differences, read_settings, to_yaml
+from acl_tf.config import (
+    AnyConfig,
+    CommandConfig,
+    Settings,
+    build,
+    differences,
+    read_settings,
+    to_yaml,
+    without_unused,
+)
 from acl_tf.errors import UsageError
 from acl_tf.files import tidy, write_atomically
 from acl_tf.versions import versions
@@ -105,7 +114,7 @@ class RunFolder:
                 f"The output folder holds another run; go on with it by --resume, or choose another --output. "
                 f"Received: {self.path}"
             )
-        before = build(type(config), read_settings(str(self.config)))
+        before = build(type(config), settings_in(self.config, type(config)))
         changed = [key for key in differences(before, config) if key not in FREE_ON_RESUME]
         if changed:
             raise UsageError(
@@ -114,7 +123,7 @@ class RunFolder:
             )
 
     def _check_plugins(self, plugins: Sequence[Mapping[str, str]]) -> None:
-        before = self._read().get("plugins", [])
+        before = _read(self.about).get("plugins", [])
         if self._has_state() and before != list(plugins):
             raise UsageError(
                 f"The run in {self.path} goes on with the plug-ins that it was begun with only. "
@@ -135,7 +144,7 @@ class RunFolder:
 
     def _start(self) -> dict[str, Any]:
         """Returns what `run.json` says of this process; the first start of a resumed run is kept."""
-        started = self._read().get("started", _now())
+        started = _read(self.about).get("started", _now())
         return {
             "started": started,
             "command": shlex.join(sys.argv),
@@ -144,11 +153,30 @@ class RunFolder:
             "git_revision": _git_revision(),
         }
 
-    def _read(self) -> dict[str, Any]:
-        return json.loads(self.about.read_text(encoding="utf-8")) if self.about.exists() else {}
-
     def _note(self, **values: Any) -> None:
-        write_atomically(self.about, json.dumps({**self._read(), **values}, indent=2) + "\n")
+        write_atomically(self.about, json.dumps({**_read(self.about), **values}, indent=2) + "\n")
+
+
+def settings_in(file: Path, config: type[CommandConfig]) -> Settings:
+    """Reads a configuration file, which may be a run's.
+
+    Args:
+        file: Path of the file.
+        config: The class that will be built.
+
+    Returns:
+        Nested mappings; of a run of acl-tf 0.1, without the keys that nothing used, which that version wrote too.
+
+    Raises:
+        UsageError: If the file is no YAML mapping.
+    """
+    settings = read_settings(str(file))
+    version = _read(RunFolder(file.parent).about).get("versions", {}).get("acl_tf", "")
+    return without_unused(config, settings) if version.startswith("0.1") else settings
+
+
+def _read(about: Path) -> dict[str, Any]:
+    return json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
 
 
 def _settings(config: Any, keys: list[str]) -> str:
