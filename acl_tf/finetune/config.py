@@ -20,6 +20,7 @@ from acl_tf.config import (
 )
 from acl_tf.data.config import DataConfig
 from acl_tf.finetune import METHODS, Mode
+from acl_tf.models import BACKBONES
 from acl_tf.training.config import TrainingConfig
 
 RANDOM = "random:"
@@ -177,4 +178,10 @@ class FinetuneConfig(CommandConfig):
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:
-        return [METHOD.class_in(settings)]
+        return [METHOD.class_in(settings), *random_backbone(settings)]
+
+
+def random_backbone(settings: Settings) -> list[Any]:
+    """Returns the backbone that settings choose by `random:ARCH`; nothing where a folder holds the encoder."""
+    source = settings["encoder"]["source"]
+    return [BACKBONES[source.removeprefix(RANDOM)]] if source.startswith(RANDOM) else []

@@ -16,6 +16,7 @@ from acl_tf.finetune.config import (
     Labels,
     StepwiseSGDConfig,
     ValidationConfig,
+    random_backbone,
 )
 from acl_tf.registry import nearest
 from acl_tf.training.config import RunConfig
@@ -112,6 +113,10 @@ class SemiSupervisedConfig(CommandConfig):
     @classmethod
     def sections(cls, settings: Settings) -> Sections:
         return {"distillation": distillation_section(student_class(settings.get("baseline")))}
+
+    @classmethod
+    def chosen(cls, settings: Settings) -> list[Any]:
+        return [student_class(settings["baseline"]), *random_backbone(settings)]
 
     @model_validator(mode="after")
     def _the_baseline_is_not_pre_trained(self) -> "SemiSupervisedConfig":

@@ -14,6 +14,7 @@ from acl_tf.pretrain.config import PretrainConfig
 from tests.cli.conftest import TINY
 
 NOTHING = dict.fromkeys(KEYS)
+DEFAULT = build(PretrainConfig, {})
 
 
 def resolved(output=None, source=None, resume=False, pairs=(), **flags) -> tuple[PretrainConfig, Path]:
@@ -25,7 +26,7 @@ def resolved(output=None, source=None, resume=False, pairs=(), **flags) -> tuple
 
 def test_nothing_given():
     config, folder = resolved()
-    assert config == PretrainConfig()
+    assert config == DEFAULT
     assert folder == Path("runs/cifar10_ds_resnet18_seed0")
 
 
@@ -41,6 +42,7 @@ def test_nothing_given():
         ("epochs", 7),
         ("batch_size", 64),
         ("optimizer", "adamw"),
+        ("order", "shuffled"),
         ("precision", "mixed_bfloat16"),
         ("seed", 3),
     ],
@@ -60,7 +62,7 @@ def test_what_wins(tmp_path):
     )
     assert (config.training.epochs, config.training.batch_size, config.training.seed) == (2, 33, 444)
     assert (config.attack.epsilon, config.attack.steps) == (1 / 255, 1)
-    assert config.training.log_steps == PretrainConfig().training.log_steps
+    assert config.training.log_steps == DEFAULT.training.log_steps
 
 
 def test_a_data_set_with_a_recipe_of_its_own():
@@ -69,6 +71,45 @@ def test_a_data_set_with_a_recipe_of_its_own():
     assert resolved(pairs=("data.dataset=digits",))[0] == recipe
     assert resolved(source="digits")[0] == recipe
     assert resolved(dataset="digits", seed=3)[0].augmentation == recipe.augmentation
+
+
+def test_a_recipe_for_another_method(caplog):
+    """What it sets that the chosen one does not have is left out, and named."""
+    with caplog.at_level(logging.INFO):
+        config, _ = resolved(dataset="digits", variant="s2s", optimizer="adamw")
+    recipe = build(PretrainConfig, read_settings("digits"))
+    assert config.augmentation == recipe.augmentation and config.attack is None
+    assert caplog.messages == [LEFT_OUT]
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        resolved(dataset="digits")
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    "flags, line",
+    [
+        (
+            ["--variant", "a2a", "--set", "objective.alpha=7"],
+            "Unknown configuration key objective.alpha. Known there: variant, temperature. Received: 7",
+        ),
+        (
+            ["--optimizer", "adamw", "--set", "optimizer.trust_coefficient=1"],
+            "Unknown configuration key optimizer.trust_coefficient. Known there: name, learning_rate, warmup_epochs, "
+            "final_learning_rate, weight_decay. Received: 1",
+        ),
+        (
+            ["--variant", "s2s", "--set", "attack.steps=1"],
+            "Configuration key attack: nothing that is chosen uses this section; leave it out. Received: {'steps': 1}",
+        ),
+        (
+            ["--order", "random"],
+            "Configuration key order.name: expected one of shuffled. Received: 'random'",
+        ),
+    ],
+)
+def test_a_key_that_the_chosen_class_does_not_have(fail, flags, line):
+    assert fail("pretrain", *flags) == (2, f"acl-tf: error: {line}")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +127,7 @@ def test_a_resumed_run_goes_on_with_its_own_configuration(finished):
     config, folder = resolved(output=str(finished), resume=True)
     assert folder == finished
     assert config == build(PretrainConfig, yaml.safe_load((finished / "config.yaml").read_text()))
-    assert resolved(output=str(finished))[0] == PretrainConfig()
+    assert resolved(output=str(finished))[0] == DEFAULT
     assert resolved(output=str(finished), resume=True, seed=9)[0].training.seed == 9
 
 
