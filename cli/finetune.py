@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from acl_tf.cli.hardware import hardware_options, start_workers
+from acl_tf.cli.plugins import plugin_option
 from acl_tf.cli.settings import data_of_model, number_or_text, pinned, resolve, run_name, settings_of
 from acl_tf.config import recipe_names
 from acl_tf.finetune import METHODS, MODES
 from acl_tf.models.branch import Branch
 from acl_tf.registry import choices
-from acl_tf.startup import import_tensorflow
 from acl_tf.training.hardware import Hardware
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from acl_tf.finetune.config import FinetuneConfig
+    from acl_tf.plugins import Plugin
 
 # Each option that sets a key of the configuration, which also checks its value.
 KEYS = {
@@ -61,6 +64,7 @@ KEYS = {
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder, or start it.")
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Any key of the configuration.")
 @hardware_options
+@plugin_option
 def finetune(
     protocol: str | None,
     source: str | None,
@@ -68,6 +72,7 @@ def finetune(
     resume: bool,
     pairs: tuple[str, ...],
     hardware: Hardware,
+    plugins: "Sequence[Plugin]",
     **flags: Any,
 ) -> None:
     """Train a classifier on an encoder.
@@ -90,7 +95,7 @@ def finetune(
 
     from acl_tf.finetune.run import finetune as run
 
-    model = run(config, folder, resume, workers)
+    model = run(config, folder, resume, workers, plugins)
     if workers.is_chief:
         click.echo(f"acl-tf: finished; measure it by acl-tf evaluate {folder}", err=True)
         click.echo(model)
@@ -105,8 +110,6 @@ def configuration(
     flags: dict[str, Any],
 ) -> tuple["FinetuneConfig", Path]:
     """Returns the configuration and the run folder that a command line means."""
-    import_tensorflow()
-
     from acl_tf.finetune.config import FinetuneConfig
 
     flags = {**flags, "model": pinned(flags["model"])}

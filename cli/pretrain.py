@@ -26,7 +26,6 @@ KEYS = {
     "dataset": "data.dataset",
     "data_dir": "data.data_dir",
     "skip_bad_images": "data.skip_bad_images",
-    "order": "order.name",
     "arch": "model.arch",
     "width": "model.width",
     "epochs": "training.epochs",

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from acl_tf.cli.hardware import hardware_options, start_workers
+from acl_tf.cli.plugins import plugin_option
 from acl_tf.cli.settings import data_of_model, number_or_text, pinned, resolve, run_name, settings_of
 from acl_tf.finetune import BASELINES
 from acl_tf.models.branch import Branch
 from acl_tf.registry import choices
-from acl_tf.startup import import_tensorflow
 from acl_tf.training.hardware import Hardware
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
+    from acl_tf.plugins import Plugin
 
 # Each option that sets a key of the configuration, which also checks its value.
 KEYS = {
@@ -51,8 +54,15 @@ KEYS = {
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder, or start it.")
 @click.option("--set", "pairs", metavar="KEY=VALUE", multiple=True, help="Any key of the configuration.")
 @hardware_options
+@plugin_option
 def semi_supervised(
-    source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], hardware: Hardware, **flags: Any
+    source: str | None,
+    output: str | None,
+    resume: bool,
+    pairs: tuple[str, ...],
+    hardware: Hardware,
+    plugins: "Sequence[Plugin]",
+    **flags: Any,
 ) -> None:
     """Train a robust classifier with few labels: ACL's three-step routine.
 
@@ -70,7 +80,7 @@ def semi_supervised(
 
     from acl_tf.finetune.semi_supervised import semi_supervised as run
 
-    model = run(config, folder, resume, workers)
+    model = run(config, folder, resume, workers, plugins)
     if workers.is_chief:
         click.echo(f"acl-tf: finished; measure it by acl-tf evaluate {folder}", err=True)
         click.echo(model)
@@ -80,8 +90,6 @@ def configuration(
     source: str | None, output: str | None, resume: bool, pairs: tuple[str, ...], flags: dict[str, Any]
 ) -> tuple["SemiSupervisedConfig", Path]:
     """Returns the configuration and the run folder that a command line means."""
-    import_tensorflow()
-
     from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 
     flags = {**flags, "model": pinned(flags["model"])}

@@ -79,7 +79,9 @@ def test_a_recipe_for_another_method(caplog):
         config, _ = resolved(dataset="digits", variant="s2s", optimizer="adamw")
     recipe = build(PretrainConfig, read_settings("digits"))
     assert config.augmentation == recipe.augmentation and config.attack is None
-    assert caplog.messages == [LEFT_OUT]
+    assert caplog.messages == [
+        "Left out of digits, for nothing that is chosen uses it: attack.epsilon, attack.step_size, attack.steps"
+    ]
     caplog.clear()
     with caplog.at_level(logging.INFO):
         resolved(dataset="digits")
