@@ -4,9 +4,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-NORMS = {"linf": "l∞", "l2": "l2", "l1": "l1", "l0": "l0"}
-ATTACKS = {"none": "none", "pgd": "PGD", "fgsm": "FGSM", "autoattack": "AutoAttack", "worst_case": "worst case"}
-DISTORTIONS = {**NORMS, "jpeg_linf": "l∞-JPEG", "jpeg_l2": "l2-JPEG", "jpeg_l1": "l1-JPEG", "gabor": "Gabor"}
+from acl_tf.attacks import ATTACK_WORDS, NORM_WORDS
+from acl_tf.evaluate import EVALUATOR_WORDS
+
+WORDS = {**ATTACK_WORDS, **EVALUATOR_WORDS}
+DISTORTIONS = {**NORM_WORDS, "jpeg_linf": "l∞-JPEG", "jpeg_l2": "l2-JPEG", "jpeg_l1": "l1-JPEG", "gabor": "Gabor"}
 # Of a table of records; `cells` makes its rows.
 COLUMNS = ("metric", "attack", "value %", "n", "data", "seed")
 
@@ -43,7 +45,7 @@ def data(record: Mapping[str, Any]) -> str:
 def attack_name(name: Any) -> str:
     """Writes the name of an attack: `PGD-20` for `pgd20`."""
     steps = re.fullmatch(r"pgd(\d+)", str(name))
-    return f"PGD-{steps[1]}" if steps else ATTACKS.get(str(name), printable(name))
+    return f"PGD-{steps[1]}" if steps else WORDS.get(str(name), printable(name))
 
 
 def attack(protocol: Mapping[str, Any]) -> str:
@@ -102,7 +104,7 @@ def cells(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _norm(protocol: Mapping[str, Any]) -> str:
-    return NORMS.get(str(protocol["norm"]), printable(protocol["norm"])) if protocol.get("norm") else ""
+    return NORM_WORDS.get(str(protocol["norm"]), printable(protocol["norm"])) if protocol.get("norm") else ""
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

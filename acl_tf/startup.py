@@ -1,6 +1,7 @@
 """Starting TensorFlow without the screen of notes that its C++ prints."""
 
 import contextlib
+import functools
 import logging
 import os
 import sys
@@ -13,8 +14,9 @@ logger = logging.getLogger(__name__)
 LEVEL = "2"
 
 
+@functools.cache
 def start_tensorflow() -> None:
-    """Imports TensorFlow, finds the devices and names them in one line."""
+    """Imports TensorFlow, finds the devices and names them in one line, once."""
     with _notes_hidden():
         import tensorflow as tf
 

@@ -104,11 +104,9 @@ def measured(arguments: argparse.Namespace) -> Iterator[Row]:
 
 def under_attack(evaluation: Any, model: Any, seen: Any, epsilon: float, eot: int = 1) -> float:
     """Returns the accuracy of a model under PGD-20 that looks at what is `seen`; `epsilon` in units of 1/255."""
-    from acl_tf.evaluate import robust
-    from acl_tf.evaluate.attack_settings import PGD20Settings
+    from acl_tf.evaluate.robust import RobustAccuracy
 
-    settings = PGD20Settings(epsilon=epsilon / 255, eot=eot)
-    record = robust.measure(evaluation, model, "pgd20", settings, seen)[0]
+    record = RobustAccuracy("pgd20", epsilon=epsilon / 255, eot=eot).measure(evaluation, model, seen)[0]
     found = f"{100 * record['value']:.1f} %, {record['seconds']:.0f} s"
     print(f"epsilon {epsilon:g}/255, EOT {eot}: {found}", file=sys.stderr)
     return record["value"]

@@ -128,9 +128,8 @@ def acl_tf_step(model: Classifier, images: ImageSet, epsilon: float) -> Built:
 
     start_tensorflow()
 
-    from acl_tf.evaluate import robust
-    from acl_tf.evaluate.attack_settings import PGD20Settings
     from acl_tf.evaluate.base import Evaluation
+    from acl_tf.evaluate.robust import RobustAccuracy
     from acl_tf.export.pytorch import import_state
     from acl_tf.models.heads import linear_classifier
     from acl_tf.models.paired_model import extract_branch
@@ -138,12 +137,12 @@ def acl_tf_step(model: Classifier, images: ImageSet, epsilon: float) -> Built:
     state = {name: value.numpy() for name, value in model.network.state_dict().items() if "num_batches" not in name}
     classifier = linear_classifier(extract_branch(import_state(state).encoder, "adversarial"), model.weight.shape[1])
     classifier.get_layer("fc").set_weights([model.weight.detach().numpy(), model.bias.detach().numpy()])
-    settings = PGD20Settings(epsilon=epsilon)
-    predict = robust.predictor(functools.partial(classifier, training=False), settings)
+    evaluator = RobustAccuracy("pgd20", epsilon=epsilon)
+    predict = evaluator.predictor(functools.partial(classifier, training=False))
     evaluation = Evaluation(images, batch_size=len(images))
 
     def step() -> float:
-        return evaluation.measure("robust_accuracy", predict, settings.protocol("pgd20", 0))[0]["value"]
+        return evaluation.measure("robust_accuracy", predict, evaluator.protocol(0))[0]["value"]
 
     return Built(step, tensorflow_device()[0])
 

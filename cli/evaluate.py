@@ -7,6 +7,8 @@ import click
 from acl_tf.cli.hardware import hardware_options
 from acl_tf.cli.measurement import Run, data_options, measure_and_print
 from acl_tf.cli.settings import data_of_model, pinned, resolve, settings_of
+from acl_tf.evaluate import attack_names
+from acl_tf.startup import start_tensorflow
 from acl_tf.training.hardware import Hardware
 
 KEYS = {
@@ -32,8 +34,8 @@ KEYS = {
     "attacks",
     metavar="NAME[:KEY=VALUE,…]",
     multiple=True,
-    help="none, fgsm, pgd20, pgd:norm=l2,epsilon=0.5,steps=50, autoattack[:version=plus,norm=l2,epsilon=0.5], "
-    "unforeseen; several at once.  [default: none and pgd20]",
+    help=f"One of {', '.join(attack_names())}; settings follow a colon: pgd:norm=l2,epsilon=0.5,steps=50, "
+    "autoattack:version=plus. Several at once.  [default: none and pgd20]",
 )
 @click.option(
     "--corruptions",
@@ -73,7 +75,8 @@ def evaluate(
     model, surrogate = pinned(model), flags["surrogate"]
     flags = {**flags, "attacks": flags["attacks"] or None, "surrogate": surrogate and pinned(surrogate)}
     config = resolve(EvaluateConfig, settings_of(KEYS, {"model": model, **flags}, ()), model_data=data_of_model(model))
-    config.parsed_attacks()  # said before TensorFlow starts
+    start_tensorflow()
+    config.evaluators()  # said before anything takes long
 
     def load() -> Run:
         from acl_tf.evaluate.run import evaluate as run

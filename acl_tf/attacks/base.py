@@ -1,16 +1,20 @@
-"""The loop of every gradient attack, with hooks for start, step and projection."""
+"""What every attack is: the loop that climbs a loss, with hooks for what is climbed by, and how."""
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
+
+from acl_tf.config import Section
 
 # Longer attacks become a loop of the graph, so that tracing does not take minutes.
 UNROLLED_STEPS = 5
 
 # From images in [0, 1], of shape `(batch, height, width, channels)`, to one loss per example, which the attack raises.
 Loss = Callable[[tf.Tensor], tf.Tensor]
+# What an attack carries from step to step: tensors whose first axis is that of the batch.
+State = Any
 
 
 class AttackResult(NamedTuple):
@@ -26,8 +30,120 @@ class AttackResult(NamedTuple):
     losses: tf.Tensor
 
 
-class GradientAttack:
-    """Climbs a loss by its gradient with respect to the images, staying in a ball around them and in [0, 1].
+class Attack:
+    """Climbs a loss of images by its gradient, a fixed number of steps.
+
+    A subclass says where it can start (`start`), how it gets from there to its first point (`begin`), from one point to
+    the next (`advance`), and to images (`finish`). An attack of the registry `ATTACKS` also says what can be set
+    (`Settings`): `ATTACKS[name](**settings)` builds it.
+
+    Args:
+        epsilon: Strength of the attack, in the unit that the subclass names.
+        steps: Number of steps.
+
+    Raises:
+        ValueError: If a number is negative or not finite.
+    """
+
+    class Settings(Section):
+        """What a configuration can set: the arguments of the constructor, by their names."""
+
+    #: How many steps at most are parts of the graph of their own where the caller does not say.
+    unrolled_steps: ClassVar[int] = UNROLLED_STEPS
+    #: What an evaluation under this name cannot change, by the name of its setting: `{"restarts": 1}`.
+    fixed: ClassVar[dict[str, Any]] = {}
+    #: Norm of the ball that the images stay in: `linf`, `l2` or `l1`; None: in none.
+    norm: str | None = None
+    #: How many evaluations of the loss each gradient is the mean of; see `acl_tf.attacks.eot`.
+    draws = 1
+
+    def __init__(self, epsilon: float, steps: int) -> None:
+        check_numbers(epsilon=epsilon, steps=steps)
+        self.epsilon = epsilon
+        self.steps = steps
+
+    def __call__(self, images: tf.Tensor, loss: Loss, start: Any, unrolled: bool | None = None) -> AttackResult:
+        """Attacks a batch.
+
+        Args:
+            images: Images in [0, 1], of shape `(batch, height, width, channels)`, floating point.
+            loss: Function from images to one loss per example.
+            start: Where to start, as `start` draws it.
+            unrolled: Whether every step is a part of the graph of its own, instead of one loop; None: up to
+                `unrolled_steps` are. It must be so where the loss asks other replicas of `tf.distribute`, which no loop
+                can.
+
+        Returns:
+            The adversarial images and the losses on the way.
+
+        Raises:
+            ValueError: If images are not floating point, or not in [0, 1]. In a graph it is a
+                `tf.errors.InvalidArgumentError` when the graph runs; XLA does not check.
+        """
+        images = checked(images)
+        state = self.begin(images, start)
+        if unrolled or (unrolled is None and self.steps <= self.unrolled_steps):
+            losses = []
+            for number in range(self.steps):
+                state, value = self.advance(images, loss, state, number)
+                losses.append(value)
+            trace = tf.stack(losses) if losses else tf.zeros([0], images.dtype)
+        else:
+            state, trace = self._rolled(images, loss, state)
+        return AttackResult(self.finish(images, state), trace)
+
+    def _rolled(self, images: tf.Tensor, loss: Loss, state: State) -> tuple[State, tf.Tensor]:
+        """Takes all steps in a loop of the graph, which is traced in the time of one step."""
+
+        def body(number: tf.Tensor, state: State, trace: tf.TensorArray) -> tuple:
+            following, value = self.advance(images, loss, state, number)
+            following = tf.nest.map_structure(lambda new, old: tf.ensure_shape(new, old.shape), following, state)
+            return number + 1, following, trace.write(number, value)
+
+        trace = tf.TensorArray(images.dtype, size=self.steps, element_shape=[])
+        _, state, trace = tf.while_loop(lambda number, *_: number < self.steps, body, (tf.constant(0), state, trace))
+        return state, trace.stack()
+
+    def gradient(self, loss: Loss, point: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the losses and the gradient of their sum with respect to the point alone."""
+        if self.draws == 1:
+            return _gradient(loss, point)
+        # Unrolled, like the steps: a graph gets random operations of its own for every draw.
+        values, gradients = zip(*(_gradient(loss, point) for _ in range(self.draws)))
+        return tf.add_n(values) / self.draws, tf.add_n(gradients) / self.draws
+
+    def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Any:
+        """Draws where to start.
+
+        Args:
+            shape: Shape of the images.
+            seed: An int32 tensor of shape `(2,)`.
+            dtype: Type of the images.
+        """
+        raise NotImplementedError
+
+    def begin(self, images: tf.Tensor, start: Any) -> State:
+        """Returns the first point."""
+        raise NotImplementedError
+
+    def advance(self, images: tf.Tensor, loss: Loss, state: State, number: tf.Tensor | int) -> tuple[State, tf.Tensor]:
+        """Returns the next point, and the mean loss of the one before.
+
+        Args:
+            images: Images that are attacked.
+            loss: Function from images to one loss per example.
+            state: The point, and what else the attack remembers.
+            number: Number of this step, from 0.
+        """
+        raise NotImplementedError
+
+    def finish(self, images: tf.Tensor, state: State) -> tf.Tensor:
+        """Returns the adversarial images of the last point."""
+        raise NotImplementedError
+
+
+class GradientAttack(Attack):
+    """Climbs by the gradient with respect to the pixels, staying in a ball around the images and in [0, 1].
 
     A subclass says where to start (`start`), how to step (`step`) and what the ball is (`project`).
 
@@ -44,79 +160,24 @@ class GradientAttack:
     """
 
     def __init__(self, epsilon: float, step_size: float, steps: int, momentum: float = 0.0) -> None:
-        numbers = {"epsilon": epsilon, "step_size": step_size, "steps": steps, "momentum": momentum}
-        for name, value in numbers.items():
-            if not math.isfinite(value):
-                raise ValueError(f"`{name}` must be finite. Received: {name}={value}")
-            if value < 0:
-                raise ValueError(f"`{name}` must not be negative. Received: {name}={value}")
-        self.epsilon = epsilon
+        check_numbers(epsilon=epsilon, step_size=step_size, steps=steps, momentum=momentum)
+        super().__init__(epsilon, steps)
         self.step_size = step_size
-        self.steps = steps
         self.momentum = momentum
 
-    def __call__(
-        self, images: tf.Tensor, loss: Loss, perturbation: tf.Tensor, unrolled: bool | None = None
-    ) -> AttackResult:
-        """Attacks a batch.
+    def begin(self, images: tf.Tensor, start: tf.Tensor) -> State:
+        adversarial = images + start  # may leave [0, 1] until the first step, as published
+        return tf.ensure_shape(adversarial, images.shape), tf.zeros_like(images)
 
-        Args:
-            images: Images in [0, 1], of shape `(batch, height, width, channels)`, floating point.
-            loss: From images to one loss per example.
-            perturbation: Where to start, relative to `images` and of their shape; `start` draws one.
-            unrolled: Whether every step is a part of the graph of its own, instead of one loop; None: up to 5 steps
-                are. It must be so where the loss asks other replicas of `tf.distribute`, which no loop can.
-
-        Returns:
-            The adversarial images and the losses on the way.
-
-        Raises:
-            ValueError: If images are not floating point, or not in [0, 1]. In a graph it is a
-                `tf.errors.InvalidArgumentError` when the graph runs; XLA does not check.
-        """
-        images = checked(images)
-        adversarial = images + perturbation  # may leave [0, 1] until the first step, as published
-        direction = tf.zeros_like(images)
-        if unrolled or (unrolled is None and self.steps <= UNROLLED_STEPS):
-            losses = []
-            for _ in range(self.steps):
-                adversarial, direction, value = self.advance(loss, adversarial, direction, images)
-                losses.append(value)
-            trace = tf.stack(losses) if losses else tf.zeros([0], images.dtype)
-        else:
-            adversarial, trace = self._rolled(loss, adversarial, direction, images)
-        return AttackResult(self.project(adversarial, images), trace)
-
-    def advance(
-        self, loss: Loss, adversarial: tf.Tensor, direction: tf.Tensor, images: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns the images one step on, the direction of the step, and the mean loss before it."""
+    def advance(self, images: tf.Tensor, loss: Loss, state: State, number: tf.Tensor | int) -> tuple[State, tf.Tensor]:
+        adversarial, direction = state
         values, gradient = self.gradient(loss, adversarial)
         direction = self.accumulate(direction, gradient)
         value = tf.reduce_mean(tf.cast(values, images.dtype))  # a model in mixed precision may give halves
-        return self.project(self.step(adversarial, direction), images), direction, value
+        return (self.project(self.step(adversarial, direction), images), direction), value
 
-    def _rolled(
-        self, loss: Loss, adversarial: tf.Tensor, direction: tf.Tensor, images: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Takes all steps in a loop of the graph, which is traced in the time of one step."""
-
-        def body(step: tf.Tensor, adversarial: tf.Tensor, direction: tf.Tensor, trace: tf.TensorArray) -> tuple:
-            adversarial, direction, value = self.advance(loss, adversarial, direction, images)
-            adversarial = tf.ensure_shape(adversarial, images.shape)
-            return step + 1, adversarial, tf.ensure_shape(direction, images.shape), trace.write(step, value)
-
-        trace = tf.TensorArray(images.dtype, size=self.steps, element_shape=[])
-        start = (tf.constant(0), tf.ensure_shape(adversarial, images.shape), direction, trace)
-        _, adversarial, _, trace = tf.while_loop(lambda step, *_: step < self.steps, body, start)
-        return adversarial, trace.stack()
-
-    def gradient(self, loss: Loss, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the losses and the gradient of their sum with respect to the images alone."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(images)
-            values = loss(images)
-        return values, tape.gradient(values, images)
+    def finish(self, images: tf.Tensor, state: State) -> tf.Tensor:
+        return self.project(state[0], images)
 
     def accumulate(self, direction: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         """Returns the next direction: the gradient, or with momentum the running sum of normalised gradients."""
@@ -126,10 +187,6 @@ class GradientAttack:
         size = tf.reduce_mean(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
         return self.momentum * direction + tf.math.divide_no_nan(gradient, size)
 
-    def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        """Draws a perturbation inside the ball; `seed` is an int32 tensor of shape `(2,)`."""
-        raise NotImplementedError
-
     def step(self, images: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
         """Returns the images one step further up."""
         raise NotImplementedError
@@ -137,6 +194,15 @@ class GradientAttack:
     def project(self, images: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
         """Returns images near the given ones that lie in the ball around `center` and in [0, 1]."""
         raise NotImplementedError
+
+
+def check_numbers(**numbers: float) -> None:
+    """Checks that the numbers of an attack are finite and not negative; raises `ValueError` where one is not."""
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"`{name}` must be finite. Received: {name}={value}")
+        if value < 0:
+            raise ValueError(f"`{name}` must not be negative. Received: {name}={value}")
 
 
 def checked(images: tf.Tensor) -> tf.Tensor:
@@ -153,3 +219,10 @@ def checked(images: tf.Tensor) -> tf.Tensor:
     elif not inside:
         raise ValueError(f"{message} {float(low)} to {float(high)}")
     return images
+
+
+def _gradient(loss: Loss, point: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(point)
+        values = loss(point)
+    return values, tape.gradient(values, point)

@@ -1,157 +1,178 @@
-"""Projected gradient descent in the l∞, l2 and l1 balls."""
+"""Projected gradient descent in the l∞, l2 and l1 balls, and the names that stand for one form of it."""
 
 from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import tensorflow as tf
+from pydantic import Field, ValidationInfo, field_validator
 
-from acl_tf.attacks.base import GradientAttack
-from acl_tf.randomness import fold_in
+from acl_tf.attacks import BALLS
+from acl_tf.attacks.balls import Ball
+from acl_tf.attacks.base import GradientAttack, State
+from acl_tf.config import NonNegative, Section, Share, known
 
-PIXELS = (1, 2, 3)  # the axes of one image
+Start = Literal["uniform", "normal", "zero"]
 
 
-class LinfPGD(GradientAttack):
-    """Steps of `step_size` along the sign of the gradient, inside the l∞ ball of radius `epsilon`.
+class PGD(GradientAttack):
+    """Steps of `step_size` along the gradient, inside a ball of radius `epsilon`.
 
     The loss is the caller's: NT-Xent in contrastive pre-training, cross-entropy in evaluation.
+
+    Args:
+        epsilon: Radius of the ball; l∞ in pixels of [0, 1], l2 and l1 over the whole image in that unit.
+        step_size: Length of a step, in the same unit and norm; None: a quarter of `epsilon`.
+        steps: Number of steps.
+        norm: `linf`, `l2` or `l1`, whose steps are sparse (SLIDE).
+        momentum: Share of the previous direction in the next one; 0: each step follows its own gradient alone.
+        start: `uniform` in the ball; `normal`, close to the image, with a standard deviation of 0.001, as TRADES
+            starts; or `zero`: the image itself.
+        clip_start: Whether the start is moved into [0, 1] before the first step, as RoCL does.
+        sparsity: Share of the pixels, counted by channel, that a step in l1 moves: in (0, 1]; None: 0.01.
 
     Example:
 
     ```python
-    attack = LinfPGD(epsilon=8 / 255, step_size=2 / 255, steps=5)
+    attack = PGD(epsilon=8 / 255, step_size=2 / 255, steps=5)
     adversarial = attack(images, loss, attack.start(images.shape, seed)).images
     ```
 
-    Reference: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, section 2.1.
-    """
-
-    def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        return tf.random.stateless_uniform(shape, seed, -self.epsilon, self.epsilon, dtype)
-
-    def step(self, images: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        return images + self.step_size * tf.sign(gradient)
-
-    def project(self, images: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
-        inside = tf.clip_by_value(images, center - self.epsilon, center + self.epsilon)
-        return tf.clip_by_value(inside, 0.0, 1.0)
-
-
-class L2PGD(GradientAttack):
-    """Steps of length `step_size` along the gradient, inside the l2 ball of radius `epsilon`.
-
-    Reference: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, section 2.1.
-    """
-
-    def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        direction = unit_l2(tf.random.stateless_normal(shape, fold_in(seed, 0), dtype=dtype))
-        return self.epsilon * ball_radius(shape, fold_in(seed, 1), dtype) * direction
-
-    def step(self, images: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        return images + self.step_size * unit_l2(gradient)
-
-    def project(self, images: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
-        delta = images - center
-        shrink = tf.minimum(1.0, tf.math.divide_no_nan(tf.cast(self.epsilon, delta.dtype), l2_norm(delta)))
-        return displaced(center, shrink * delta)
-
-
-class L1PGD(GradientAttack):
-    """Sparse steps of length `step_size`, inside the l1 ball of radius `epsilon`: SLIDE.
-
-    A step moves the few pixels with the largest gradients, all by the same amount. Pixels that are already at the bound
-    of [0, 1] that their gradient points to are passed over.
-
-    Args:
-        epsilon: Radius of the ball, in pixels of [0, 1].
-        step_size: Length of a step, in the same unit and norm.
-        steps: Number of steps.
-        momentum: Share of the previous direction in the next one.
-        sparsity: Share of the pixels, counted by channel, that a step moves: in (0, 1]. At least one moves.
-
     Raises:
-        ValueError: If a number is negative or not finite, or if `sparsity` is outside (0, 1].
+        ValueError: If a number is negative or not finite, `sparsity` is outside (0, 1] or not for this norm, or there
+            is no such start.
+        UsageError: If there is no such norm.
 
-    Reference: Tramèr and Boneh, "Adversarial Training and Robustness for Multiple Perturbations", NeurIPS 2019,
-    Algorithm 1.
+    References: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, section 2.1;
+    Tramèr and Boneh, "Adversarial Training and Robustness for Multiple Perturbations", NeurIPS 2019, Algorithm 1 (l1);
+    Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, Algorithm 1 (the
+    normal start; its standard deviation is that of the released code).
     """
+
+    class Settings(Section):
+        """The arguments of the constructor."""
+
+        norm: Annotated[str, known(BALLS)] = "linf"
+        epsilon: NonNegative = 8 / 255
+        step_size: NonNegative | None = None
+        steps: Annotated[int, Field(ge=0)] = 20
+        start: Start = "uniform"
+        momentum: NonNegative = 0.0
+        clip_start: bool = False
+        sparsity: Share | None = None
+
+        @field_validator("sparsity")
+        @classmethod
+        def _only_in_l1(cls, sparsity: float | None, others: ValidationInfo) -> float | None:
+            if sparsity is not None and others.data.get("norm") != "l1":
+                raise ValueError("no value unless norm is l1")
+            return sparsity
+
+    #: Standard deviation of the normal start.
+    start_stddev = 0.001
+    #: Length of a step where none is given, as a share of `epsilon`.
+    step_share = 0.25
 
     def __init__(
-        self, epsilon: float, step_size: float, steps: int, momentum: float = 0.0, sparsity: float = 0.01
+        self,
+        epsilon: float = 8 / 255,
+        step_size: float | None = None,
+        steps: int = 20,
+        norm: str = "linf",
+        momentum: float = 0.0,
+        start: Start = "uniform",
+        clip_start: bool = False,
+        sparsity: float | None = None,
     ) -> None:
-        super().__init__(epsilon, step_size, steps, momentum)
-        if not 0 < sparsity <= 1:
-            raise ValueError(f"`sparsity` must be in (0, 1]. Received: sparsity={sparsity}")
-        self.sparsity = sparsity
+        super().__init__(epsilon, self.step_share * epsilon if step_size is None else step_size, steps, momentum)
+        if start not in get_args(Start):
+            raise ValueError(f"`start` must be one of {', '.join(get_args(Start))}. Received: start={start!r}")
+        self.ball = make_ball(norm, sparsity)
+        self.norm = norm
+        self.start_kind = start
+        self.clip_start = clip_start
 
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
-        # Magnitudes that are exponential, divided by their sum, are uniform on the simplex.
-        magnitudes = -tf.math.log(
-            tf.random.stateless_uniform(shape, fold_in(seed, 0), 2.0**-24, 1.0, dtype)
-        )  # never of 0
-        signs = tf.sign(tf.random.stateless_uniform(shape, fold_in(seed, 2), -1.0, 1.0, dtype))
-        direction = signs * magnitudes / tf.reduce_sum(magnitudes, PIXELS, keepdims=True)
-        return self.epsilon * ball_radius(shape, fold_in(seed, 1), dtype) * direction
+        if self.start_kind == "zero":
+            return tf.zeros(shape, dtype)
+        if self.start_kind == "normal":
+            return tf.random.stateless_normal(shape, seed, 0.0, self.start_stddev, dtype)
+        return self.ball.draw(shape, seed, self.epsilon, dtype)
+
+    def begin(self, images: tf.Tensor, start: tf.Tensor) -> State:
+        adversarial, direction = super().begin(images, start)
+        return tf.clip_by_value(adversarial, 0.0, 1.0) if self.clip_start else adversarial, direction
 
     def step(self, images: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        movable = tf.where(gradient > 0, images < 1, images > 0)
-        sizes = tf.where(movable, tf.abs(gradient), tf.zeros_like(gradient))
-        flat = tf.reshape(sizes, [tf.shape(sizes)[0], -1])
-        count = tf.maximum(1, tf.cast(tf.round(self.sparsity * tf.cast(tf.shape(flat)[1], tf.float32)), tf.int32))
-        smallest = tf.reshape(tf.math.top_k(flat, count).values[:, -1], [-1, 1, 1, 1])
-        chosen = tf.cast((sizes >= smallest) & (sizes > 0), images.dtype)
-        share = tf.math.divide_no_nan(chosen, tf.reduce_sum(chosen, PIXELS, keepdims=True))
-        return images + self.step_size * share * tf.sign(gradient)
+        return self.ball.step(images, gradient, self.step_size)
 
     def project(self, images: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
-        return displaced(center, project_l1(images - center, self.epsilon))
+        return self.ball.project(images, center, self.epsilon)
 
 
-def displaced(center: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-    """Returns `center + delta` in [0, 1], with no pixel further from the centre than `delta` says."""
-    images = center + delta
-    # Where the sum is rounded outwards: over thousands of pixels that adds up, and the ball would be left.
-    images = tf.where(tf.abs(images - center) > tf.abs(delta), tf.math.nextafter(images, center), images)
-    return tf.clip_by_value(images, 0.0, 1.0)  # brings pixels nearer to a centre that is in [0, 1]
+class PGD20(PGD):
+    """RA: 20 steps of a quarter of the radius (2/255 in 8/255), from one uniform random start.
+
+    Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
+    """
+
+    class Settings(PGD.Settings):
+        """The radius; the rest is what the name stands for."""
+
+        norm: Literal["linf"] = "linf"
+        steps: Literal[20] = 20
+        step_size: None = None
+        start: Literal["uniform"] = "uniform"
+        momentum: Literal[0] = 0
+        clip_start: Literal[False] = False
+        sparsity: None = None
+
+    fixed: ClassVar = {"restarts": 1, "loss": "cross_entropy", "targeted": False}
 
 
-def l2_norm(values: tf.Tensor, axes: tuple[int, ...] = PIXELS) -> tf.Tensor:
-    """Returns the norm over some axes, which are kept: by default of each image, of shape `(batch, 1, 1, 1)`."""
-    return tf.sqrt(tf.reduce_sum(tf.square(values), axes, keepdims=True))
-
-
-def unit_l2(values: tf.Tensor, axes: tuple[int, ...] = PIXELS) -> tf.Tensor:
-    """Scales to norm 1 over some axes, by default each image; zeros stay."""
-    # Gradients of a confident model are so small that their squares would be 0.
-    values = tf.math.divide_no_nan(values, tf.reduce_max(tf.abs(values), axes, keepdims=True))
-    return tf.math.divide_no_nan(values, l2_norm(values, axes))
-
-
-def ball_radius(shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Draws how far from the centre, in radii, points that are uniform in a ball lie: shape `(batch, 1, 1, 1)`."""
-    coordinates = tf.cast(tf.reduce_prod(shape[1:]), dtype)
-    return tf.random.stateless_uniform([shape[0], 1, 1, 1], seed, 0.0, 1.0, dtype) ** (1 / coordinates)
-
-
-def project_l1(delta: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """Euclidean projection of each perturbation onto the l1 ball.
+class FGSM(PGD):
+    """The fast gradient sign method: one step of the whole radius from the image itself.
 
     Args:
-        delta: Shape `(batch, height, width, channels)`.
-        epsilon: Radius of the ball.
+        epsilon: Radius of the l∞ ball, in pixels of [0, 1].
+        **settings: Further arguments of `PGD`.
 
-    Returns:
-        The nearest points of the ball, of the same shape.
+    Raises:
+        ValueError: If `epsilon` is negative or not finite.
 
-    Reference: Duchi et al., "Efficient Projections onto the l1-Ball for Learning in High Dimensions", ICML 2008,
-    Figure 1.
+    Reference: Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 4.
     """
-    # In float64: the sums of thousands of pixels are compared with single ones.
-    sizes = tf.cast(tf.reshape(tf.abs(delta), [tf.shape(delta)[0], -1]), tf.float64)
-    largest_first = tf.sort(sizes, direction="DESCENDING")
-    ranks = tf.range(1, tf.shape(sizes)[1] + 1, dtype=tf.float64)
-    # What each size must be lowered by if only those up to it remain; it holds for the last that does remain.
-    thresholds = (tf.cumsum(largest_first, axis=1) - epsilon) / ranks
-    remaining = tf.reduce_sum(tf.cast(largest_first > thresholds, tf.int32), axis=1)
-    threshold = tf.gather(thresholds, tf.maximum(remaining - 1, 0), batch_dims=1)[:, tf.newaxis]
-    projected = tf.maximum(sizes - tf.maximum(threshold, 0), 0)
-    return tf.sign(delta) * tf.cast(tf.reshape(projected, tf.shape(delta)), delta.dtype)
+
+    class Settings(PGD.Settings):
+        """The radius; the rest is what the name stands for."""
+
+        norm: Literal["linf"] = "linf"
+        steps: Literal[1] = 1
+        step_size: None = None
+        start: Literal["zero"] = "zero"
+        momentum: Literal[0] = 0
+        clip_start: Literal[False] = False
+        sparsity: None = None
+
+    fixed: ClassVar = {"restarts": 1}
+    step_share = 1.0
+
+    def __init__(self, epsilon: float = 8 / 255, **settings: Any) -> None:
+        super().__init__(epsilon, **{"steps": 1, "start": "zero", **settings})
+
+
+def make_ball(norm: str, sparsity: float | None = None) -> Ball:
+    """Returns the ball of a norm.
+
+    Args:
+        norm: `linf`, `l2` or `l1`.
+        sparsity: Share of the pixels that a step in l1 moves; None: that of the ball.
+
+    Raises:
+        ValueError: If another norm than l1 is given a sparsity, or it is out of range.
+        UsageError: If there is no such norm.
+    """
+    if sparsity is None:
+        return BALLS[norm]()
+    if norm != "l1":
+        raise ValueError(f"`sparsity` is for norm=l1. Received: sparsity={sparsity}, norm={norm}")
+    return BALLS[norm](sparsity)

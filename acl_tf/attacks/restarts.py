@@ -1,24 +1,25 @@
 """The worst of several runs of an attack."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from acl_tf.attacks.base import AttackResult, GradientAttack, Loss
+from acl_tf.attacks.base import Attack, AttackResult, Loss
 
 
 def worst_of(
-    attack: GradientAttack, images: tf.Tensor, loss: Loss, starts: Sequence[tf.Tensor], score: Loss | None = None
+    attack: Attack, images: tf.Tensor, loss: Loss, starts: Sequence[Any], score: Loss | None = None
 ) -> AttackResult:
-    """Runs an attack from several perturbations and keeps for each image what it found with the highest score.
+    """Runs an attack from several starts and keeps for each image what it found with the highest score.
 
     Another start never lowers a score.
 
     Args:
-        attack: What is run.
+        attack: The attack.
         images: Images in [0, 1], of shape `(batch, height, width, channels)`, floating point.
         loss: What the attack climbs: from images to one loss per example.
-        starts: Perturbations, each of the shape of `images`.
+        starts: Where to start, each as `attack.start` draws it.
         score: From images to one number per image, the higher the worse; None: `loss`.
 
     Example:

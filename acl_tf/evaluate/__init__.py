@@ -1,15 +1,21 @@
-"""One file a metric; each yields records."""
+"""Evaluators, one file each: what `evaluate --attack` can name."""
 
+from acl_tf.attacks import ATTACKS
 from acl_tf.registry import Registry
 
-#: What measures a classifier under what `--attack` names: `run(evaluation, target, name, settings)` yields `Measured`.
+#: Evaluators by their names; every attack of `ATTACKS` has one too, `acl_tf.evaluate.robust`.
 EVALUATORS = Registry(
     "attack",
     {
-        "fgsm": "acl_tf.evaluate.robust:run",
-        "pgd20": "acl_tf.evaluate.robust:run",
-        "pgd": "acl_tf.evaluate.robust:run",
-        "autoattack": "acl_tf.evaluate.autoattack:run",
-        "unforeseen": "acl_tf.evaluate.unforeseen:run",
+        "none": "acl_tf.evaluate.clean:CleanAccuracy",
+        "autoattack": "acl_tf.evaluate.autoattack:AutoAttackAccuracy",
+        "unforeseen": "acl_tf.evaluate.unforeseen:UnforeseenAccuracy",
     },
 )
+#: What people call attacks of records where that is not their names here.
+EVALUATOR_WORDS = {"autoattack": "AutoAttack", "worst_case": "worst case"}
+
+
+def attack_names() -> list[str]:
+    """Returns what `--attack` can name."""
+    return [*EVALUATORS, *ATTACKS]

@@ -1,71 +1,128 @@
 """AA: accuracy under AutoAttack."""
 
 from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BeforeValidator
 
 from acl_tf.attacks.autoattack.checks import UnsuitableModelError, check_classes
-from acl_tf.attacks.autoattack.suite import AutoAttack, Progress, Tally
+from acl_tf.attacks.autoattack.suite import ATTACKS, AutoAttack, Progress, Tally, components
+from acl_tf.config import Positive, Section
 from acl_tf.data.splits import labels_of
 from acl_tf.errors import UsageError
-from acl_tf.evaluate.autoattack_settings import AutoAttackSettings
 from acl_tf.evaluate.base import Evaluation, Measured, Target
+from acl_tf.evaluate.evaluator import Circumstances, Evaluator
 
 SECONDS_BETWEEN_SAVES = 10.0
+# The field's radii for CIFAR-10.
+EPSILONS = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0}
 
 
-def run(evaluation: Evaluation, target: Target, name: str, settings: AutoAttackSettings) -> Iterator[Measured]:
-    """Yields the accuracy under AutoAttack.
+def _names(value: Any) -> Any:
+    """Reads names joined by `+`: commas separate parameters."""
+    names = tuple(value.split("+")) if isinstance(value, str) else value
+    if names is not None and (not names or len(set(names)) < len(names) or not set(names) <= set(ATTACKS)):
+        raise ValueError(f"some of {', '.join(ATTACKS)}, each once, joined by +")
+    return names
+
+
+class AutoAttackAccuracy(Evaluator):
+    """Accuracy under AutoAttack.
 
     What is done is kept: a killed evaluation goes on, and ends with the same record, except for a model whose noise
     nothing determines.
 
-    Args:
-        evaluation: Images, seed, batch size.
-        target: The model.
-        name: Of the attack, as records call it.
-        settings: Version, norm, radius, attacks.
-
-    Yields:
-        One record. Its protocol says how many images each attack left (`per_attack`), and the warnings; beside it stand
-        the seconds of each attack (`seconds_per_attack`).
-
-    Raises:
-        DataError: If there are no labels.
-        UsageError: If the model has too few classes for an attack, or cannot be differentiated.
-        Interrupted: If a signal asked for an end.
-
     Reference: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
     Attacks", ICML 2020.
     """
-    attack = AutoAttack(
-        target.model,
-        settings.norm,
-        settings.resolved_epsilon,
-        settings.resolved_version(target.stochastic),
-        settings.attacks,
-        evaluation.seed,
-        evaluation.batch_size,
-        target.crafted_on,
-    )
-    protocol = {
-        "attack": name,
-        "version": "custom" if settings.attacks else attack.version,
-        "norm": attack.norm,
-        "epsilon": attack.epsilon,
-        "attacks": list(attack.components),
-        "eot": max(component.draws for component in attack.components.values()),
-        "seed": evaluation.seed,
-    }
-    try:
-        check_classes(target.classes, attack.components)
-        tally, seconds = measured(evaluation, attack, protocol, name)
-    except UnsuitableModelError as error:
-        raise UsageError(str(error)) from error
-    about = {**protocol, "per_attack": attack.survivors(tally), "warnings": list(attack.warnings)}
-    record = evaluation.record("robust_accuracy", tally.robust, about, seconds)
-    spent = dict(zip(attack.components, np.round(tally.seconds, 3).tolist()))
-    yield Measured({**record, "seconds_per_attack": spent}, tally.robust)
+
+    class Settings(Section):
+        """AutoAttack's settings.
+
+        Attributes:
+            version: `standard`, `plus` or `rand`; none: `rand` for a smoothed model, else `standard`.
+            norm: `linf`, `l2` or `l1`.
+            epsilon: Radius of the ball; l∞ in pixels of [0, 1], l2 and l1 over the whole image in that unit; none:
+                8/255 in l∞, 0.5 in l2 and 12 in l1.
+            attacks: What is run instead of the version's attacks, for example `apgd-ce+square`.
+        """
+
+        version: Literal["standard", "plus", "rand"] | None = None
+        norm: Literal["linf", "l2", "l1"] = "linf"
+        epsilon: Positive | None = None
+        attacks: Annotated[tuple[str, ...], BeforeValidator(_names)] | None = None
+
+    settings: Settings
+
+    @property
+    def epsilon(self) -> float:
+        """Radius of the ball: as set, or the default of the norm."""
+        return EPSILONS[self.settings.norm] if self.settings.epsilon is None else self.settings.epsilon
+
+    def version(self, stochastic: bool) -> str:
+        """Returns the version: as set, or the default for a model that draws noise, or does not."""
+        return self.settings.version or ("rand" if stochastic else "standard")
+
+    def check(self, about: Circumstances) -> None:
+        if about.transfer:
+            raise UsageError(
+                "AutoAttack is for the model that it sees; use pgd for a black-box transfer. "
+                f"Received: --attack {self.name}, --surrogate"
+            )
+        if about.replicas > 1:
+            raise UsageError(
+                f"AutoAttack runs on one device. Received: --attack {self.name}, {about.replicas} replicas"
+            )
+        chosen = components(self.version(about.stochastic), self.settings.norm, self.settings.attacks)
+        try:
+            check_classes(about.classes, chosen)
+        except UnsuitableModelError as error:
+            raise UsageError(str(error)) from error
+
+    def run(self, evaluation: Evaluation, target: Target) -> Iterator[Measured]:
+        """Yields one record.
+
+        Its protocol says how many images each attack left (`per_attack`), and the warnings; beside it stand the seconds
+        of each attack (`seconds_per_attack`).
+
+        Args:
+            evaluation: Images, seed, batch size.
+            target: The model.
+
+        Raises:
+            DataError: If there are no labels.
+            UsageError: If the model has too few classes for an attack, or cannot be differentiated.
+            Interrupted: If a signal asked for an end.
+        """
+        attack = AutoAttack(
+            target.model,
+            self.settings.norm,
+            self.epsilon,
+            self.version(target.stochastic),
+            self.settings.attacks,
+            evaluation.seed,
+            evaluation.batch_size,
+            target.crafted_on,
+        )
+        protocol = {
+            "attack": self.name,
+            "version": "custom" if self.settings.attacks else attack.version,
+            "norm": attack.norm,
+            "epsilon": attack.epsilon,
+            "attacks": list(attack.components),
+            "eot": max(component.draws for component in attack.components.values()),
+            "seed": evaluation.seed,
+        }
+        try:
+            check_classes(target.classes, attack.components)
+            tally, seconds = measured(evaluation, attack, protocol, self.name)
+        except UnsuitableModelError as error:
+            raise UsageError(str(error)) from error
+        about = {**protocol, "per_attack": attack.survivors(tally), "warnings": list(attack.warnings)}
+        record = evaluation.record("robust_accuracy", tally.robust, about, seconds)
+        spent = dict(zip(attack.components, np.round(tally.seconds, 3).tolist()))
+        yield Measured({**record, "seconds_per_attack": spent}, tally.robust)
 
 
 def measured(evaluation: Evaluation, attack: AutoAttack, protocol: dict, name: str) -> tuple[Tally, float]:

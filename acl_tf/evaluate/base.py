@@ -14,6 +14,7 @@ from acl_tf.errors import Interrupted
 from acl_tf.evaluate.record import record
 from acl_tf.evaluate.unfinished import PartialResult, Unfinished
 from acl_tf.records import Record
+from acl_tf.stochastic import draws_noise
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.workers import Workers
 from acl_tf.types import Classifier
@@ -30,16 +31,19 @@ class Target(NamedTuple):
     """What is evaluated.
 
     Attributes:
-        model: From images in [0, 1] to logits, in inference mode.
+        model: Function from images in [0, 1] to logits, in inference mode.
         crafted_on: What attacks look at: the same function, computed faster, or another model (black-box transfer).
-        classes: How many there are.
-        stochastic: Whether the same image may get other logits the next time.
+        classes: Number of classes.
     """
 
     model: Classifier
     crafted_on: Classifier
     classes: int
-    stochastic: bool = False
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether the same image may get other logits the next time."""
+        return draws_noise(self.model)
 
 
 class Measured(NamedTuple):

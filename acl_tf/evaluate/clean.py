@@ -1,13 +1,25 @@
 """TA: accuracy on clean images."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from acl_tf.classifiers.stochastic import decided
-from acl_tf.evaluate.base import Evaluation
+from acl_tf.evaluate.base import Evaluation, Measured, Target
+from acl_tf.evaluate.evaluator import Evaluator
 from acl_tf.evaluate.predictor import Predictor
 from acl_tf.records import Record
+from acl_tf.stochastic import decide
 from acl_tf.training.workers import Workers
 from acl_tf.types import Classifier
+
+
+class CleanAccuracy(Evaluator):
+    """Accuracy on the images as they are."""
+
+    attacks = False
+
+    def run(self, evaluation: Evaluation, target: Target) -> Iterator[Measured]:
+        yield Measured(measure(evaluation, target.model)[0])
 
 
 def measure(evaluation: Evaluation, model: Classifier) -> tuple[Record, np.ndarray]:
@@ -15,7 +27,7 @@ def measure(evaluation: Evaluation, model: Classifier) -> tuple[Record, np.ndarr
 
     Args:
         evaluation: Images, seed, batch size.
-        model: From images in [0, 1] to logits, in inference mode.
+        model: Function from images in [0, 1] to logits, in inference mode.
 
     Returns:
         The record, and which images are classified correctly, boolean of shape `(n,)`.
@@ -30,7 +42,7 @@ def predictor(model: Classifier, workers: Workers | None = None) -> Predictor:
     """Returns what predicts the logits of images as they are.
 
     Args:
-        model: From images in [0, 1] to logits.
-        workers: That predict together; None: this process.
+        model: Function from images in [0, 1] to logits.
+        workers: Workers that predict together; None: this process.
     """
-    return Predictor(lambda indices, images, labels: decided(model, images, indices), workers)
+    return Predictor(lambda indices, images, labels: decide(model, images, indices), workers)

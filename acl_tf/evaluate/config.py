@@ -1,12 +1,14 @@
 """What an evaluation is asked for."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, model_validator
 
 from acl_tf.config import CommandConfig, Count, Positive
 from acl_tf.data.config import DataConfig
-from acl_tf.evaluate.attack_settings import parse_attack
+
+if TYPE_CHECKING:
+    from acl_tf.evaluate.evaluator import Evaluator
 
 
 class EvaluationDataConfig(DataConfig):
@@ -53,11 +55,13 @@ class EvaluateConfig(CommandConfig):
         """`samples`, or its default."""
         return self.samples or 100
 
-    def parsed_attacks(self) -> list[tuple[str, Any | None]]:
-        """Returns names and settings of the attacks, each once.
+    def evaluators(self) -> list["Evaluator"]:
+        """Returns what measures the attacks, each once; it needs TensorFlow.
 
         Raises:
             UsageError: If one is not as it should be.
         """
+        from acl_tf.evaluate.parse import parse_attack
+
         texts = self.attacks or (() if self.corruptions else ("none", "pgd20"))
         return [parse_attack(text) for text in dict.fromkeys(texts)]

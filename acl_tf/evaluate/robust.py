@@ -1,128 +1,203 @@
-"""RA: accuracy under gradient attacks."""
+"""RA: accuracy under any attack of the registry."""
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tensorflow as tf
+from pydantic import create_model, field_validator
 
-from acl_tf.attacks import PGD_NORMS
-from acl_tf.attacks.base import GradientAttack, Loss
-from acl_tf.attacks.eot import EOT
+from acl_tf.attacks import ATTACKS
+from acl_tf.attacks.base import Attack, Loss
+from acl_tf.attacks.eot import with_eot
 from acl_tf.attacks.restarts import worst_of
-from acl_tf.classifiers.stochastic import decided, draws_noise, seen_by_attacks
-from acl_tf.evaluate.attack_settings import AttackSettings
+from acl_tf.config import Count, Section, known
+from acl_tf.errors import UsageError
 from acl_tf.evaluate.base import Evaluation, Measured, Target
+from acl_tf.evaluate.evaluator import Circumstances, Evaluator, resolved_eot
 from acl_tf.evaluate.predictor import Predictor
 from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.losses.margin import margin
 from acl_tf.losses.targeted import targeted
 from acl_tf.randomness import fold_in, step_seed
 from acl_tf.records import Record
+from acl_tf.stochastic import decide, draws_noise, seen_by_attacks
 from acl_tf.training.workers import Workers
 from acl_tf.types import Classifier
 
+# What every record says of an attack that has it, in this order; other settings are in it where they are not the
+# default, so that records of earlier versions stay equal to those of the same attack now.
+SAID = ("norm", "epsilon", "step_size", "steps", "restarts", "start", "momentum", "loss", "targeted", "eot")
 
-def run(evaluation: Evaluation, target: Target, name: str, settings: AttackSettings) -> Iterator[Measured]:
-    """Yields the accuracy under an attack; see `measure`."""
-    yield Measured(*measure(evaluation, target.model, name, settings, target.crafted_on))
 
-
-def measure(
-    evaluation: Evaluation, model: Classifier, name: str, settings: AttackSettings, crafted_on: Classifier | None = None
-) -> tuple[Record, np.ndarray]:
-    """Measures the accuracy under an attack.
+class RobustAccuracy(Evaluator):
+    """Accuracy under an attack of `ATTACKS`, whose settings come before those of the evaluation.
 
     Args:
-        evaluation: Images, seed, batch size.
-        model: From images in [0, 1] to logits, in inference mode.
-        name: Of the attack, as records call it: `pgd20`, ….
-        settings: Of the attack.
-        crafted_on: The model that the attack sees; None: `model`. Another one makes it a black-box transfer.
+        name: Name of the attack, as records call it: `pgd20`, ….
+        **settings: Keys and values of the attack's `Settings` and of `RobustAccuracy.Settings`.
 
-    Returns:
-        The record, and which images withstand the attack, boolean of shape `(n,)`.
+    Example:
+
+    ```python
+    record, withstood = RobustAccuracy("pgd", norm="l2", epsilon=0.5).measure(evaluation, model)
+    ```
 
     Raises:
-        DataError: If there are no labels.
+        UsageError: If a key or value is wrong.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
     """
-    predict = predictor(model, settings, evaluation.seed, crafted_on, evaluation.workers)
-    protocol = settings.protocol(name, evaluation.seed, draws_noise(crafted_on or model))
-    return evaluation.measure("robust_accuracy", predict, protocol)
+
+    class Settings(Section):
+        """What an evaluation adds to the settings of an attack.
+
+        Attributes:
+            restarts: Number of starts; an image counts as robust only if it withstands all.
+            loss: What the attack raises: `cross_entropy`, `margin` or `dlr`.
+            targeted: Whether each image is driven to the class that the model finds second most likely.
+            eot: How many gradients of a stochastic model are averaged at every step; none: 20 of a smoothed one, else
+                1.
+        """
+
+        restarts: Count = 1
+        loss: Annotated[str, known(CLASSIFICATION_LOSSES)] = "cross_entropy"
+        targeted: bool = False
+        eot: Count | None = None
+
+        @field_validator("steps", check_fields=False)
+        @classmethod
+        def _at_least_one(cls, steps: int) -> int:
+            if steps < 1:
+                raise ValueError("greater than or equal to 1")
+            return steps
+
+    def __init__(self, name: str, /, **settings: Any) -> None:
+        super().__init__(name, **settings)
+        kind = ATTACKS[name]
+        self.attack: Attack = kind(**self.settings.model_dump(include=set(kind.Settings.model_fields)))
+
+    @classmethod
+    def settings_of(cls, name: str) -> type[Section]:
+        return _settings_of(name)
+
+    def check(self, about: Circumstances) -> None:
+        if self.settings.loss == "dlr" and about.classes < 3:
+            raise UsageError(
+                f"The loss dlr needs at least 3 classes. Received: --attack {self.name}, {about.classes} classes"
+            )
+
+    def run(self, evaluation: Evaluation, target: Target) -> Iterator[Measured]:
+        yield Measured(*self.measure(evaluation, target.model, target.crafted_on))
+
+    def measure(
+        self, evaluation: Evaluation, model: Classifier, crafted_on: Classifier | None = None
+    ) -> tuple[Record, np.ndarray]:
+        """Measures the accuracy under the attack.
+
+        Args:
+            evaluation: Images, seed, batch size.
+            model: Function from images in [0, 1] to logits, in inference mode.
+            crafted_on: The model that the attack sees; None: `model`. Another one makes it a black-box transfer.
+
+        Returns:
+            The record, and which images withstand the attack, boolean of shape `(n,)`.
+
+        Raises:
+            DataError: If there are no labels.
+        """
+        predict = self.predictor(model, evaluation.seed, crafted_on, evaluation.workers)
+        protocol = self.protocol(evaluation.seed, draws_noise(crafted_on or model))
+        return evaluation.measure("robust_accuracy", predict, protocol)
+
+    def protocol(self, seed: int, stochastic: bool = False) -> dict[str, Any]:
+        """Returns what a record says of the attack; `stochastic`: whether it sees a model that draws noise."""
+        values = {**self.settings.model_dump(), "eot": resolved_eot(self.settings.eot, stochastic)}
+        if self.attack.norm is not None:
+            values["norm"] = self.attack.norm
+        if "step_size" in values:
+            values["step_size"] = self.attack.step_size
+        fields = type(self.settings).model_fields
+        said = {key: values[key] for key in SAID if key in values}
+        others = {key: value for key, value in values.items() if key not in said and value != fields[key].default}
+        return {"attack": self.name, **said, **others, "seed": seed}
+
+    def predictor(
+        self,
+        model: Classifier,
+        seed: int = 0,
+        crafted_on: Classifier | None = None,
+        workers: Workers | None = None,
+    ) -> Predictor:
+        """Returns what attacks images, each from starts of its own index, and predicts their logits.
+
+        Args:
+            model: The model that is evaluated.
+            seed: Seed of the random starts.
+            crafted_on: The model that the attack sees; None: `model`.
+            workers: Workers that attack together; None: this process.
+        """
+        crafted_on = crafted_on or model
+        stochastic = draws_noise(crafted_on)
+        attack = with_eot(self.attack, resolved_eot(self.settings.eot, stochastic))
+
+        def predict(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            seen = seen_by_attacks(crafted_on, indices)
+
+            def decision(attacked: tf.Tensor) -> tf.Tensor:
+                return decide(model, attacked, indices)
+
+            # An image counts as robust only if it withstands every start: the one of the largest margin is kept.
+            seeds = [restart_seed(step_seed(seed, 0), restart) for restart in range(self.settings.restarts)]
+            starts = [starts_of_images(attack, images, indices, functools.partial(fold_in, one)) for one in seeds]
+            # Of a smoothed model it is the vote that counts, not one draw of its noise.
+            score = _margin(decision if stochastic else seen, labels)
+            return decision(worst_of(attack, images, self._loss(seen, images, labels), starts, score).images)
+
+        return Predictor(predict, workers)
+
+    def _loss(self, model: Classifier, images: tf.Tensor, labels: tf.Tensor) -> Loss:
+        loss = CLASSIFICATION_LOSSES[self.settings.loss]
+        if not self.settings.targeted:
+            return lambda attacked: loss(model(attacked), labels)
+        logits = model(images)
+        others = tf.where(tf.one_hot(labels, logits.shape[-1], True, False), logits.dtype.min, logits)
+        runner_up = tf.argmax(others, axis=-1)
+        return lambda attacked: targeted(loss)(model(attacked), runner_up)
 
 
-def predictor(
-    model: Classifier,
-    settings: AttackSettings,
-    seed: int = 0,
-    crafted_on: Classifier | None = None,
-    workers: Workers | None = None,
-) -> Predictor:
-    """Returns what attacks images, each from starts of its own index, and predicts their logits.
-
-    Args:
-        model: That is evaluated.
-        settings: Of the attack.
-        seed: Of the random starts.
-        crafted_on: The model that the attack sees; None: `model`.
-        workers: That attack together; None: this process.
-    """
-    crafted_on = crafted_on or model
-    stochastic = draws_noise(crafted_on)
-    attack = build_attack(settings, stochastic)
-
-    def predict(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        seen = seen_by_attacks(crafted_on, indices)
-
-        def decision(attacked: tf.Tensor) -> tf.Tensor:
-            return decided(model, attacked, indices)
-
-        first_seed = step_seed(seed, 0)
-        # An image counts as robust only if it withstands every start: the one of the largest margin is kept.
-        starts = [
-            _starts(attack, settings, images, indices, _restart_seed(first_seed, r)) for r in range(settings.restarts)
-        ]
-        # Of a smoothed model it is the vote that counts, not one draw of its noise.
-        score = _margin(decision if stochastic else seen, labels)
-        return decision(worst_of(attack, images, _loss(seen, settings, images, labels), starts, score).images)
-
-    return Predictor(predict, workers)
+@functools.cache
+def _settings_of(name: str) -> type[Section]:
+    """Returns the settings of an attack and of its evaluation; what the name stands for is fixed."""
+    attack = ATTACKS[name]
+    fixed: dict[str, Any] = {key: (Literal[value], value) for key, value in attack.fixed.items()}
+    return create_model(f"{attack.__name__}Settings", __base__=(RobustAccuracy.Settings, attack.Settings), **fixed)
 
 
-def build_attack(settings: AttackSettings, stochastic: bool = False) -> GradientAttack:
-    """Returns the attack that the settings describe, on a model that draws noise or does not."""
-    attack = PGD_NORMS[settings.norm](
-        settings.epsilon, settings.resolved_step_size, settings.steps, momentum=settings.momentum
-    )
-    draws = settings.resolved_eot(stochastic)
-    return EOT(attack, draws) if draws > 1 else attack
-
-
-def _restart_seed(seed: tf.Tensor, restart: int) -> tf.Tensor:
+def restart_seed(seed: tf.Tensor, restart: int) -> tf.Tensor:
+    """Returns the seed of the starts of one run, by its number from 0."""
     return seed if restart == 0 else fold_in(seed, -restart)
 
 
-def _starts(
-    attack: GradientAttack, settings: AttackSettings, images: tf.Tensor, indices: tf.Tensor, seed: tf.Tensor
-) -> tf.Tensor:
-    if settings.start == "zero":
-        return tf.zeros_like(images)
+def starts_of_images(
+    attack: Attack, images: tf.Tensor, indices: tf.Tensor, seed_of: Callable[[tf.Tensor], tf.Tensor]
+) -> Any:
+    """Draws where an attack starts, for each image by itself: the batch changes nothing.
 
-    def start(index: tf.Tensor) -> tf.Tensor:
-        return attack.start((1, *images.shape[1:]), fold_in(seed, index))[0]
+    Args:
+        attack: The attack.
+        images: Images of shape `(batch, height, width, channels)`.
+        indices: Indices of the images, int32 of shape `(batch,)`.
+        seed_of: Function from an index to a seed.
+    """
 
-    return tf.map_fn(start, indices, fn_output_signature=tf.float32)
+    def draw(index: tf.Tensor) -> Any:
+        start = attack.start((1, *images.shape[1:]), seed_of(index), images.dtype)
+        return tf.nest.map_structure(lambda value: value[0], start)
 
-
-def _loss(model: Classifier, settings: AttackSettings, images: tf.Tensor, labels: tf.Tensor) -> Loss:
-    loss = CLASSIFICATION_LOSSES[settings.loss]
-    if not settings.targeted:
-        return lambda attacked: loss(model(attacked), labels)
-    logits = model(images)
-    others = tf.where(tf.one_hot(labels, logits.shape[-1], True, False), logits.dtype.min, logits)
-    runner_up = tf.argmax(others, axis=-1)
-    return lambda attacked: targeted(loss)(model(attacked), runner_up)
+    signature = tf.nest.map_structure(lambda value: value.dtype, draw(indices[0]))
+    return tf.map_fn(draw, indices, fn_output_signature=signature)
 
 
 def _margin(model: Classifier, labels: tf.Tensor) -> Loss:

@@ -22,10 +22,10 @@ from acl_tf.data.corrupted import (
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import fingerprint_with_labels, labels_of
 from acl_tf.errors import DataError, UsageError
-from acl_tf.evaluate import EVALUATORS, clean, corruptions
-from acl_tf.evaluate.attack_settings import Circumstances
+from acl_tf.evaluate import corruptions
 from acl_tf.evaluate.base import Evaluation, Target, no_progress
 from acl_tf.evaluate.config import EvaluateConfig
+from acl_tf.evaluate.evaluator import Circumstances
 from acl_tf.evaluate.progress import EvaluationProgress
 from acl_tf.evaluate.unfinished import Unfinished
 from acl_tf.evaluate.worst_case import worst_case
@@ -64,7 +64,7 @@ def evaluate(
         model, surrogate = load_classifiers(config)
         check_settings(config, model, surrogate, output, workers.replicas)
         first = CORRUPTIONS[0], SEVERITIES[0]  # what stands in where no other images are needed
-        images = load_images(config, model) if config.parsed_attacks() else load_corrupted(config, model, *first)
+        images = load_images(config, model) if config.evaluators() else load_corrupted(config, model, *first)
         same["images"] = [model.sha256, surrogate and surrogate.sha256, *fingerprint_with_labels(images)]
     with workers.watched(), workers.strategy.scope():
         if workers.replicas > 1:  # again: a copy for each replica
@@ -122,9 +122,8 @@ def check_settings(
         )
     stochastic = config.sigma is not None
     about = Circumstances(len(model.classes), model.image_size, surrogate is not None, replicas, stochastic)
-    for name, settings in config.parsed_attacks():
-        if settings:
-            settings.check(name, about)
+    for evaluator in config.evaluators():
+        evaluator.check(about)
     if config.corruptions:
         if config.corruptions != TFDS:
             check_corrupted_folder(Path(config.corruptions).expanduser())
@@ -156,9 +155,9 @@ def build_target(config: EvaluateConfig, model: LoadedClassifier, surrogate: Loa
         return Target(model.logits, (surrogate or model).attacked, len(model.classes))
     smoothed = SmoothedClassifier(model.logits, config.sigma, config.resolved_samples, config.seed)
     if surrogate:
-        return Target(smoothed, surrogate.attacked, len(model.classes), stochastic=True)
+        return Target(smoothed, surrogate.attacked, len(model.classes))
     seen = SmoothedClassifier(model.attacked, config.sigma, 1, config.seed)
-    return Target(smoothed, seen, len(model.classes), stochastic=True)
+    return Target(smoothed, seen, len(model.classes))
 
 
 def measurements(
@@ -180,15 +179,11 @@ def measurements(
     noise = {"sigma": config.sigma, "samples": config.resolved_samples} if config.sigma else {}
     plain = evaluation.about({**noise, "seed": config.seed} if noise else {})
     attacks = evaluation.about({**noise, **({"surrogate_sha256": surrogate.sha256} if surrogate else {})})
-    attacked = []
-    for name, settings in config.parsed_attacks():
-        if settings is None:
-            yield clean.measure(plain, target.model)[0]
-            continue
-        for measured in EVALUATORS[name](attacks, target, name, settings):
+    withstood = []
+    for evaluator in config.evaluators():
+        for measured in evaluator.run(attacks if evaluator.attacks else plain, target):
             yield measured.record
-            attacked.append(measured)
-    withstood = [measured for measured in attacked if measured.withstood is not None]
+            withstood += [measured] if measured.withstood is not None else []
     if len(withstood) > 1:
         yield worst_case(withstood)
     if config.corruptions:

@@ -1,26 +1,25 @@
 """Accuracy under unforeseen attacks, and UAR."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import tensorflow as tf
+from pydantic import AfterValidator, BeforeValidator
 
-from acl_tf.attacks.base import GradientAttack, Loss
-from acl_tf.attacks.unforeseen.latent import LatentAttack
-from acl_tf.classifiers.stochastic import decided, draws_noise, seen_by_attacks
+from acl_tf.attacks.base import Loss
+from acl_tf.attacks.unforeseen.distortions import DISTORTIONS, STRENGTHS
+from acl_tf.config import Count, Section
+from acl_tf.errors import UsageError
 from acl_tf.evaluate.base import Evaluation, Measured, Target
+from acl_tf.evaluate.evaluator import Circumstances, Evaluator, resolved_eot
 from acl_tf.evaluate.predictor import Predictor
-from acl_tf.evaluate.unforeseen_settings import (
-    DISTORTION_ATTACKS,
-    DISTORTIONS,
-    LEVELS,
-    STRENGTHS,
-    UnforeseenSettings,
-)
+from acl_tf.evaluate.robust import starts_of_images
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.targeted import targeted
 from acl_tf.randomness import fold_in, step_seed
 from acl_tf.records import Record
+from acl_tf.registry import nearest
+from acl_tf.stochastic import decide, draws_noise, seen_by_attacks
 from acl_tf.training.workers import Workers
 from acl_tf.types import Classifier
 
@@ -29,110 +28,169 @@ CALIBRATED_ON = "cifar10"
 OF_ONE_STRENGTH = ("epsilon", "unit", "step_size")
 
 
-def run(evaluation: Evaluation, target: Target, name: str, settings: UnforeseenSettings) -> Iterator[Measured]:
-    """Yields the accuracy under every distortion at every strength, under every distortion, and over all of them.
+def _distortions(value: str) -> str:
+    """Returns names joined by `+` in the order of the table."""
+    names = value.split("+")
+    unknown = [name for name in names if name not in DISTORTIONS]
+    if unknown or len(set(names)) < len(names):
+        hint = nearest(unknown[0], DISTORTIONS) if unknown else ""
+        raise ValueError(f"different ones of {', '.join(DISTORTIONS)}, joined by +{hint}")
+    return "+".join(sorted(names, key=list(DISTORTIONS).index))
+
+
+def _strengths(value: str) -> str:
+    """Returns numbers joined by `+` in ascending order."""
+    numbers = value.split("+")
+    if not set(numbers) <= {str(strength) for strength in STRENGTHS} or len(set(numbers)) < len(numbers):
+        raise ValueError("different ones of 1 to 6, joined by +")
+    return "+".join(sorted(numbers))
+
+
+# YAML reads a single strength as a number.
+as_text = BeforeValidator(lambda value: str(value) if type(value) is int else value)
+
+
+class UnforeseenAccuracy(Evaluator):
+    """Accuracy under every distortion at every strength, under every distortion, and over all of them.
 
     `protocol.distortion` names the distortion, or is `mean_10` for the mean of ten; `protocol.strength` is 1 to 6, or
     `mean`. Where a distortion is calibrated and measured at all strengths, a record with the metric `uar` follows its
     mean; the last is the mean of these. One distortion alone has no mean over several.
 
-    Args:
-        evaluation: Images, seed, batch size.
-        target: What is attacked.
-        name: Of the attack, as records call it.
-        settings: Which distortions, and how strong.
-
-    Raises:
-        DataError: If there are no labels.
-        UsageError: If the images are of a size that a distortion cannot have.
-
     Reference: Kang et al., "Testing Robustness Against Unforeseen Adversaries", arXiv 1908.08016; code:
     ddkang/advex-uar, advex_uar/eval/evaluator.py.
     """
-    settings.check_size(name, *evaluation.image_set.image_shape[:2])
-    means: dict[str, list[Record]] = {"robust_accuracy": [], "uar": []}
-    for distortion in settings.names:
-        records = []
-        for strength in settings.numbers:
-            records.append(measure(evaluation, target, name, settings, distortion, strength))
-            yield Measured(records[-1])
-        mean = mean_record(records, {"strength": "mean", "strengths": settings.strengths})
-        for record in [mean, *uar_records(mean, distortion)]:
-            means[record["metric"]].append(record)
-            yield Measured(record)
-    for records in means.values():
-        if len(records) > 1:
-            names = "+".join(record["protocol"]["distortion"] for record in records)
-            yield Measured(mean_record(records, {"distortion": f"mean_{len(records)}", "distortions": names}))
 
+    class Settings(Section):
+        """The distortions of Kang et al., each at several strengths.
 
-def measure(
-    evaluation: Evaluation, target: Target, name: str, settings: UnforeseenSettings, distortion: str, strength: int
-) -> Record:
-    """Measures the accuracy under one distortion at one strength."""
-    predict = predictor(target, settings, distortion, strength, evaluation.seed, evaluation.workers)
-    protocol = settings.protocol(name, evaluation.seed, distortion, strength, draws_noise(target.crafted_on))
-    return evaluation.measure("robust_accuracy", predict, protocol)[0]
+        Attributes:
+            distortions: Names, joined by `+`.
+            strengths: Numbers from 1 to 6, joined by `+`; UAR needs all.
+            steps: Number of steps; the published evaluation took 200.
+            targets: `random`: towards another class, drawn for each image, as ATA was measured; `none`: only away from
+                the label, which finds more.
+            eot: How many losses of a stochastic model are averaged at every step; none: 20 of a smoothed one, else 1.
 
+        Reference: Kang et al., "Testing Robustness Against Unforeseen Adversaries", arXiv 1908.08016;
+        ddkang/advex-uar, README, "CIFAR-10 calibrations", and advex_uar/analysis/calibrations/cifar-10/calibs.out.
+        """
 
-def predictor(
-    target: Target,
-    settings: UnforeseenSettings,
-    distortion: str,
-    strength: int,
-    seed: int = 0,
-    workers: Workers | None = None,
-) -> Predictor:
-    """Returns what distorts images and predicts their logits.
+        distortions: Annotated[str, AfterValidator(_distortions)] = "+".join(DISTORTIONS)
+        strengths: Annotated[str, as_text, AfterValidator(_strengths)] = "+".join(map(str, STRENGTHS))
+        steps: Count = 30
+        targets: Literal["random", "none"] = "random"
+        eot: Count | None = None
 
-    Args:
-        target: What is attacked.
-        settings: Of the attack.
-        distortion: Its name.
-        strength: From 1 to 6.
-        seed: With the distortion and an image's index, all that the image's start and target class depend on.
-        workers: That attack together; None: this process.
-    """
-    attack = build_attack(settings, distortion, strength)
-    place = list(DISTORTIONS).index(distortion)
-    eot = settings.resolved_eot(draws_noise(target.crafted_on))
+    settings: Settings
 
-    def predict(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        first_seed = fold_in(step_seed(seed, 0), place)
+    @property
+    def distortions(self) -> list[str]:
+        """Names of the distortions."""
+        return self.settings.distortions.split("+")
 
-        def draw(index: tf.Tensor) -> Any:
-            own_seed = fold_in(first_seed, index)
-            start = attack.start((1, *images.shape[1:]), fold_in(own_seed, 0), images.dtype)
-            shift = tf.random.stateless_uniform([1], fold_in(own_seed, 1), 1, target.classes, tf.int32)
-            return tf.nest.map_structure(lambda value: value[0], (start, shift))
+    @property
+    def strengths(self) -> list[int]:
+        """Numbers of the strengths."""
+        return [int(strength) for strength in self.settings.strengths.split("+")]
 
-        signature = tf.nest.map_structure(lambda value: value.dtype, draw(indices[0]))
-        starts, shifts = tf.map_fn(draw, indices, fn_output_signature=signature)
-        others = (labels + tf.cast(shifts, labels.dtype)) % target.classes
-        loss = _loss(seen_by_attacks(target.crafted_on, indices), settings, eot, labels, others)
-        return decided(target.model, attack(images, loss, starts).images, indices)
+    def check(self, about: Circumstances) -> None:
+        self.check_size(about.image_size, about.image_size)
 
-    return Predictor(predict, workers)
+    def check_size(self, height: int | None, width: int | None) -> None:
+        """Raises UsageError where JPEG would have to fill up images of this size; None: it is not known yet."""
+        fits = height is None or width is None or (height % 16 == 0 and width % 16 == 0)
+        if not fits and any(distortion.startswith("jpeg") for distortion in self.distortions):
+            others = "+".join(distortion for distortion in DISTORTIONS if not distortion.startswith("jpeg"))
+            raise UsageError(
+                "JPEG needs images whose height and width are multiples of 16; leave it out by "
+                f"--attack {self.name}:distortions={others}. Received: {height}x{width}"
+            )
 
+    def run(self, evaluation: Evaluation, target: Target) -> Iterator[Measured]:
+        self.check_size(*evaluation.image_set.image_shape[:2])
+        means: dict[str, list[Record]] = {"robust_accuracy": [], "uar": []}
+        for distortion in self.distortions:
+            records = []
+            for strength in self.strengths:
+                records.append(self.measure(evaluation, target, distortion, strength))
+                yield Measured(records[-1])
+            mean = mean_record(records, {"strength": "mean", "strengths": self.settings.strengths})
+            for record in [mean, *uar_records(mean, distortion)]:
+                means[record["metric"]].append(record)
+                yield Measured(record)
+        for records in means.values():
+            if len(records) > 1:
+                names = "+".join(record["protocol"]["distortion"] for record in records)
+                yield Measured(mean_record(records, {"distortion": f"mean_{len(records)}", "distortions": names}))
 
-def build_attack(settings: UnforeseenSettings, distortion: str, strength: int) -> GradientAttack | LatentAttack:
-    """Returns the attack of a distortion at a strength."""
-    about = DISTORTIONS[distortion]
-    unit = 255 if about.unit == LEVELS else 1
-    epsilon = about.epsilons[strength - 1] / unit
-    step_size = about.step_size(epsilon, settings.steps)
-    sizes = {} if step_size is None else {"step_size": step_size}
-    return DISTORTION_ATTACKS[distortion](epsilon=epsilon, steps=settings.steps, **sizes)
+    def measure(self, evaluation: Evaluation, target: Target, distortion: str, strength: int) -> Record:
+        """Measures the accuracy under one distortion at one strength."""
+        predict = self.predictor(target, distortion, strength, evaluation.seed, evaluation.workers)
+        protocol = self.protocol(evaluation.seed, distortion, strength, draws_noise(target.crafted_on))
+        return evaluation.measure("robust_accuracy", predict, protocol)[0]
 
+    def protocol(self, seed: int, distortion: str, strength: int, stochastic: bool = False) -> dict[str, Any]:
+        """Returns what a record says of one distortion at one strength.
 
-def _loss(seen: Classifier, settings: UnforeseenSettings, eot: int, labels: tf.Tensor, others: tf.Tensor) -> Loss:
-    def loss(images: tf.Tensor) -> tf.Tensor:
-        logits = seen(images)
-        return (
-            targeted(cross_entropy)(logits, others) if settings.targets == "random" else cross_entropy(logits, labels)
-        )
+        Args:
+            seed: Seed of starts and target classes.
+            distortion: Name of the distortion.
+            strength: Strength, from 1 to 6.
+            stochastic: Whether the attack sees a model that draws noise.
+        """
+        about, steps = DISTORTIONS[distortion], self.settings.steps
+        epsilon = about.epsilons[strength - 1]
+        return {
+            "attack": self.name,
+            "distortion": distortion,
+            "strength": strength,
+            "epsilon": epsilon,
+            "unit": about.unit,
+            "steps": steps,
+            "step_size": about.step_size(epsilon, steps),
+            "targets": self.settings.targets,
+            "eot": resolved_eot(self.settings.eot, stochastic),
+            "seed": seed,
+        }
 
-    return lambda images: tf.add_n([loss(images) for _ in range(eot)]) / eot
+    def predictor(
+        self, target: Target, distortion: str, strength: int, seed: int = 0, workers: Workers | None = None
+    ) -> Predictor:
+        """Returns what distorts images and predicts their logits.
+
+        Args:
+            target: What is attacked.
+            distortion: Name of the distortion.
+            strength: Strength, from 1 to 6.
+            seed: With the distortion and an image's index, all that the image's start and target class depend on.
+            workers: Workers that attack together; None: this process.
+        """
+        attack = DISTORTIONS[distortion].build(strength, self.settings.steps)
+        place = list(DISTORTIONS).index(distortion)
+        eot = resolved_eot(self.settings.eot, draws_noise(target.crafted_on))
+
+        def predict(indices: tf.Tensor, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+            first_seed = fold_in(step_seed(seed, 0), place)
+
+            def shift(index: tf.Tensor) -> tf.Tensor:
+                own_seed = fold_in(fold_in(first_seed, index), 1)
+                return tf.random.stateless_uniform([1], own_seed, 1, target.classes, tf.int32)[0]
+
+            starts = starts_of_images(attack, images, indices, lambda index: fold_in(fold_in(first_seed, index), 0))
+            others = (labels + tf.cast(tf.map_fn(shift, indices), labels.dtype)) % target.classes
+            loss = self._loss(seen_by_attacks(target.crafted_on, indices), eot, labels, others)
+            return decide(target.model, attack(images, loss, starts).images, indices)
+
+        return Predictor(predict, workers)
+
+    def _loss(self, seen: Classifier, eot: int, labels: tf.Tensor, others: tf.Tensor) -> Loss:
+        def loss(images: tf.Tensor) -> tf.Tensor:
+            logits = seen(images)
+            to_others = self.settings.targets == "random"
+            return targeted(cross_entropy)(logits, others) if to_others else cross_entropy(logits, labels)
+
+        return lambda images: tf.add_n([loss(images) for _ in range(eot)]) / eot
 
 
 def mean_record(records: list[Record], changes: Mapping[str, Any]) -> Record:

@@ -8,10 +8,10 @@ import keras
 from acl_tf.attacks.config import AttackConfig
 from acl_tf.classifiers.smoothed import SmoothedClassifier
 from acl_tf.data.image_set import ImageSet
-from acl_tf.evaluate import clean, robust
-from acl_tf.evaluate.attack_settings import AttackSettings
+from acl_tf.evaluate import clean
 from acl_tf.evaluate.base import Evaluation
 from acl_tf.evaluate.predictor import Predictor
+from acl_tf.evaluate.robust import RobustAccuracy
 from acl_tf.finetune.config import ValidationConfig
 from acl_tf.records import Record
 from acl_tf.training.config import RunConfig
@@ -55,7 +55,7 @@ class Validation:
         self.seed = training.seed
         self.selection = selection
         self.sigma = sigma
-        self.settings = AttackSettings(epsilon=attack.epsilon, steps=config.steps)
+        self.attacked = RobustAccuracy("pgd", epsilon=attack.epsilon, steps=config.steps)
         # Made once, so that each is traced a single time.
         self.workers = workers or Workers()
         self.predictors = self._predictors(model, self.workers)
@@ -87,7 +87,7 @@ class Validation:
         classifier = functools.partial(model, training=False)
         predictors = [
             clean.predictor(classifier, workers),
-            robust.predictor(classifier, self.settings, self.seed, workers=workers),
+            self.attacked.predictor(classifier, self.seed, workers=workers),
         ]
         if self.sigma is not None:
             predictors.append(clean.predictor(SmoothedClassifier(classifier, self.sigma, SAMPLES, self.seed), workers))
@@ -95,9 +95,10 @@ class Validation:
 
     def _records(self, predictors: list[Predictor], protocol: dict[str, Any], workers: Workers) -> list[Record]:
         evaluation = Evaluation(self.image_set, seed=self.seed, protocol=protocol, workers=workers)
+        under_attack = {**self.attacked.protocol(self.seed), "attack": f"pgd{self.attacked.attack.steps}"}
         measured: list[tuple[str, dict[str, Any]]] = [
             ("accuracy", {"attack": "none"}),
-            ("robust_accuracy", self.settings.protocol(f"pgd{self.settings.steps}", self.seed)),
+            ("robust_accuracy", under_attack),
         ]
         if self.sigma is not None:
             measured += [("accuracy", {"attack": "none", "sigma": self.sigma, "samples": SAMPLES, "seed": self.seed})]

@@ -127,7 +127,7 @@ def _cells(entry: Entry) -> Mapping[str, Any]:
         "name": entry.name,
         "metric": metric_name(record["metric"]),
         "attack": record_text.attack_name(protocol.get("attack", "none")),
-        "norm": record_text.NORMS.get(str(protocol.get("norm")), printable(protocol.get("norm") or "")),
+        "norm": record_text.NORM_WORDS.get(str(protocol.get("norm")), printable(protocol.get("norm") or "")),
         **sizes,
         **{key: printable(protocol.get(key, "")) for key in ("steps", "restarts", "seed")},
         "value": record_text.number(record),

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from acl_tf import load
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.data import sources
 from acl_tf.data.config import DataConfig
 from acl_tf.data.image_set import ImageSet
@@ -77,7 +77,7 @@ def attack(run: Run, images: int, data_dir: str | None) -> Attacked:
     _check(model, image_set, classifier)
     outputs = _with_features(model) if classifier else (lambda images: (model(images, training=False), None))
     epsilon = epsilon_of(run)
-    pgd = LinfPGD(epsilon, epsilon / 4, STEPS)
+    pgd = PGD(epsilon, epsilon / 4, STEPS)
     parts = [_attack_batch(outputs, pgd, number, *batch) for number, batch in enumerate(_batches(image_set))]
     columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
     shown = _spread(len(image_set), SHOWN)
@@ -158,7 +158,7 @@ def _batches(image_set: ImageSet) -> Iterator[tuple[tf.Tensor, np.ndarray | None
 
 
 def _attack_batch(
-    outputs: Outputs, pgd: LinfPGD, number: int, images: tf.Tensor, labels: np.ndarray | None
+    outputs: Outputs, pgd: PGD, number: int, images: tf.Tensor, labels: np.ndarray | None
 ) -> list[np.ndarray]:
     """Returns images, features and, of a classifier, predictions, each clean and attacked."""
     features, logits = outputs(images)

@@ -6,9 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from acl_tf.attacks.base import AttackResult, GradientAttack, Loss
-from acl_tf.attacks.eot import EOT
-from acl_tf.attacks.fgsm import FGSM
-from acl_tf.attacks.pgd import L1PGD, L2PGD, LinfPGD
+from acl_tf.attacks.eot import with_eot
+from acl_tf.attacks.pgd import FGSM, PGD
 from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.losses.nt_xent import nt_xent
 from acl_tf.losses.targeted import targeted
@@ -16,15 +15,15 @@ from acl_tf.losses.targeted import targeted
 SEED = (3, 14)
 # From epsilon, step size and steps; and the norm of the ball.
 ATTACKS: dict[str, tuple[Callable[[float, float, int], GradientAttack], float]] = {
-    "linf": (LinfPGD, np.inf),
-    "l2": (L2PGD, 2),
-    "l1": (L1PGD, 1),
-    "l1 dense": (lambda *numbers: L1PGD(*numbers, sparsity=1.0), 1),
-    "linf momentum": (lambda *numbers: LinfPGD(*numbers, momentum=0.9), np.inf),
-    "l2 momentum": (lambda *numbers: L2PGD(*numbers, momentum=0.9), 2),
-    "l1 momentum": (lambda *numbers: L1PGD(*numbers, momentum=0.9), 1),
+    "linf": (PGD, np.inf),
+    "l2": (lambda *numbers: PGD(*numbers, norm="l2"), 2),
+    "l1": (lambda *numbers: PGD(*numbers, norm="l1"), 1),
+    "l1 dense": (lambda *numbers: PGD(*numbers, sparsity=1.0, norm="l1"), 1),
+    "linf momentum": (lambda *numbers: PGD(*numbers, momentum=0.9), np.inf),
+    "l2 momentum": (lambda *numbers: PGD(*numbers, momentum=0.9, norm="l2"), 2),
+    "l1 momentum": (lambda *numbers: PGD(*numbers, momentum=0.9, norm="l1"), 1),
     "fgsm": (lambda epsilon, *_: FGSM(epsilon), np.inf),
-    "eot": (lambda *numbers: EOT(L2PGD(*numbers), draws=2), 2),
+    "eot": (lambda *numbers: with_eot(PGD(*numbers, norm="l2"), draws=2), 2),
 }
 LOSSES = [*CLASSIFICATION_LOSSES, "targeted cross_entropy", "kl", "nt_xent"]
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.attacks.autoattack.rebatching import Job, Model, Rebatching
+from acl_tf.attacks.autoattack.rebatching import Job, Rebatching
 from acl_tf.attacks.autoattack.stepwise import Attacked, StepwiseAttack
+from acl_tf.types import Classifier
 
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}
 DUALS = {"linf": 1, "l2": 2, "l1": np.inf}
@@ -101,7 +102,7 @@ class Walk(NamedTuple):
     states: dict[str, np.ndarray]
 
 
-def walk(attack: StepwiseAttack, model: Model, under: Attacked, steps: int | None = None) -> Walk:
+def walk(attack: StepwiseAttack, model: Classifier, under: Attacked, steps: int | None = None) -> Walk:
     """Takes the steps of an attack, by default all."""
 
     @functools.partial(tf.function, autograph=False)
@@ -129,7 +130,7 @@ def away(candidates: np.ndarray, images: np.ndarray, norm: str) -> np.ndarray:
 
 def robust(
     attack: StepwiseAttack,
-    model: Model,
+    model: Classifier,
     images: np.ndarray,
     labels: np.ndarray,
     targets: np.ndarray | None = None,

@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from acl_tf.attacks import PGD_NORMS
+from acl_tf.attacks import ATTACKS as REGISTERED
+from acl_tf.attacks import BALLS
 from acl_tf.attacks.base import GradientAttack
-from acl_tf.attacks.pgd import L1PGD, L2PGD, LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.randomness import fold_in, rows_of_global_batch
 from tests.attacks.scenes import ATTACKS, LOSSES, SEED, distances, greys, images, linear, loss, run, slope
@@ -22,8 +23,14 @@ def make(name: str, epsilon: float = 0.3, step_size: float = 0.1, steps: int = 3
     return ATTACKS[name][0](epsilon, step_size, steps)
 
 
-def test_the_norms_are_registered():
-    assert [PGD_NORMS[norm] for norm in ("linf", "l2", "l1")] == [LinfPGD, L2PGD, L1PGD]
+@pytest.mark.parametrize("name", REGISTERED)
+def test_settings_are_the_arguments_of_the_constructor(name):
+    cls = REGISTERED[name]
+    settings, plain = cls.Settings(epsilon=0.5).model_dump(), cls()
+    built = cls(**settings)
+    assert built.epsilon == 0.5 and plain.epsilon == cls.Settings().epsilon
+    for own in ("steps", "norm", "momentum", "start_kind"):
+        assert getattr(built, own, None) == getattr(plain, own, None)
 
 
 @hypothesis.settings(max_examples=60)
@@ -46,11 +53,11 @@ def test_stays_in_the_ball_and_in_range(name, of, epsilon, step_size, steps, siz
     assert np.all(np.isfinite(result.losses)) and result.losses.dtype == dtype
 
 
-@pytest.mark.parametrize("norm", PGD_NORMS)
+@pytest.mark.parametrize("norm", BALLS)
 def test_stays_in_the_ball_where_thousands_of_pixels_are_summed(norm):
     x = images(batch=2, size=64)
     for epsilon in (0.1, 12.0):
-        attack = PGD_NORMS[norm](epsilon, epsilon, 2)
+        attack = PGD(epsilon, epsilon, 2, norm)
         # In the second, all black and all white pixels move by the same, and all would be rounded in one direction.
         for far in (attack.start(x.shape, tf.constant(SEED)), 1 - 2 * x):
             found = attack.project(x + far, x)
@@ -98,7 +105,7 @@ def test_finds_the_maximum_of_a_linear_loss(name):
 def test_finds_the_maximum_of_a_linear_loss_in_the_l1_ball(momentum):
     """epsilon · max |w|, by steps of a single pixel; a start outside of it is forgotten."""
     x, weights = greys(), slope()
-    attack = L1PGD(0.3, 0.1, 30, momentum, sparsity=0.01)
+    attack = PGD(0.3, 0.1, 30, "l1", momentum, sparsity=0.01)
     gain = linear(weights)(run(attack, x, linear(weights)).images) - linear(weights)(x)
     np.testing.assert_allclose(gain, 0.3 * np.abs(weights).max(), rtol=1e-3)
 

@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.attacks import PGD_NORMS
+from acl_tf.attacks import BALLS
 from acl_tf.attacks.base import GradientAttack
-from acl_tf.attacks.eot import EOT
-from acl_tf.attacks.fgsm import FGSM
-from acl_tf.attacks.pgd import L1PGD, LinfPGD
+from acl_tf.attacks.eot import with_eot
+from acl_tf.attacks.pgd import FGSM, PGD
 from acl_tf.attacks.restarts import worst_of
 from acl_tf.errors import UsageError
 from tests.attacks.scenes import images, linear, slope
@@ -16,11 +15,11 @@ from tests.attacks.scenes import images, linear, slope
 NUMBERS = {"epsilon": 0.1, "step_size": 0.1, "steps": 1}
 
 
-@pytest.mark.parametrize("norm", PGD_NORMS)
+@pytest.mark.parametrize("norm", BALLS)
 @pytest.mark.parametrize("name, value", [("epsilon", -0.1), ("step_size", -1), ("steps", -1), ("momentum", -0.5)])
 def test_negative_numbers(norm, name, value):
     with pytest.raises(ValueError) as error:
-        PGD_NORMS[norm](**{**NUMBERS, name: value})
+        PGD(**{**NUMBERS, name: value}, norm=norm)
     assert str(error.value) == f"`{name}` must not be negative. Received: {name}={value}"
 
 
@@ -28,7 +27,7 @@ def test_negative_numbers(norm, name, value):
 @pytest.mark.parametrize("name", ["epsilon", "step_size", "steps", "momentum"])
 def test_numbers_that_are_not_finite(name, value):
     with pytest.raises(ValueError) as error:
-        LinfPGD(**{**NUMBERS, name: value})
+        PGD(**{**NUMBERS, name: value})
     assert str(error.value) == f"`{name}` must be finite. Received: {name}={value}"
 
 
@@ -41,25 +40,25 @@ def test_fgsm():
 @pytest.mark.parametrize("sparsity", [0, -0.1, 1.5, float("nan")])
 def test_sparsity(sparsity):
     with pytest.raises(ValueError) as error:
-        L1PGD(**NUMBERS, sparsity=sparsity)
+        PGD(**NUMBERS, sparsity=sparsity, norm="l1")
     assert str(error.value) == f"`sparsity` must be in (0, 1]. Received: sparsity={sparsity}"
 
 
 def test_draws():
     with pytest.raises(ValueError) as error:
-        EOT(LinfPGD(**NUMBERS), 0)
+        with_eot(PGD(**NUMBERS), 0)
     assert str(error.value) == "`draws` must be positive. Received: draws=0"
 
 
 def test_no_start():
     with pytest.raises(ValueError) as error:
-        worst_of(LinfPGD(**NUMBERS), images(), linear(slope()), [])
+        worst_of(PGD(**NUMBERS), images(), linear(slope()), [])
     assert str(error.value) == "`starts` must hold at least one perturbation. Received: starts=[]"
 
 
 def test_unknown_norm():
     with pytest.raises(UsageError) as error:
-        PGD_NORMS["l3"]
+        PGD(norm="l3")
     assert str(error.value) == "Unknown norm; did you mean \"l2\"? Known: linf, l2, l1. Received: 'l3'"
 
 
@@ -73,7 +72,7 @@ def test_a_new_attack_brings_its_own_hooks(hook):
 def test_images_out_of_range(low, high):
     x = np.full((2, 4, 4, 3), low, np.float32)
     x[1] = high
-    attack, climbed = LinfPGD(**NUMBERS), linear(slope())
+    attack, climbed = PGD(**NUMBERS), linear(slope())
     with pytest.raises(ValueError) as error:
         attack(x, climbed, np.zeros_like(x))
     assert str(error.value) == f"Images must lie in [0, 1]. Received: values from {low} to {high}"
@@ -87,10 +86,10 @@ def test_images_out_of_range(low, high):
 
 def test_the_bounds_are_in_range():
     x = np.array([0.0, 1.0], np.float32).reshape(2, 1, 1, 1)
-    assert LinfPGD(**NUMBERS)(x, lambda y: tf.reduce_sum(y, axis=(1, 2, 3)), np.zeros_like(x)).images.shape == x.shape
+    assert PGD(**NUMBERS)(x, lambda y: tf.reduce_sum(y, axis=(1, 2, 3)), np.zeros_like(x)).images.shape == x.shape
 
 
 def test_images_that_are_no_floats():
     with pytest.raises(ValueError) as error:
-        LinfPGD(**NUMBERS)(np.zeros((2, 4, 4, 3), np.uint8), linear(slope()), np.zeros((2, 4, 4, 3)))
+        PGD(**NUMBERS)(np.zeros((2, 4, 4, 3), np.uint8), linear(slope()), np.zeros((2, 4, 4, 3)))
     assert str(error.value) == "Images must be floating point, in [0, 1]. Received: images.dtype=uint8"

@@ -5,7 +5,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from acl_tf.attacks.base import AttackResult, GradientAttack, Loss
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.attacks.restarts import worst_of
 from tests.attacks.scenes import ATTACKS, LOSSES, images, loss, slope
 
@@ -33,7 +33,7 @@ def test_more_restarts_never_give_a_lower_score(name, of, seed):
 
 
 def test_keeps_the_worst_of_each_image():
-    x, attack = images(batch=8), LinfPGD(0.3, 0.1, 3)
+    x, attack = images(batch=8), PGD(0.3, 0.1, 3)
     starts = draw_starts(attack, x, 4)
     single = [attack(x, hilly, start) for start in starts]
     scores = np.array([hilly(result.images) for result in single])
@@ -45,7 +45,7 @@ def test_keeps_the_worst_of_each_image():
 
 
 def test_judges_by_the_score():
-    x, attack = images(batch=8), LinfPGD(0.3, 0.1, 3)
+    x, attack = images(batch=8), PGD(0.3, 0.1, 3)
     starts = draw_starts(attack, x, 4)
     kept = worst_of(attack, x, hilly, starts, score=lambda y: -hilly(y))
     lowest = np.min([hilly(attack(x, hilly, start).images) for start in starts], axis=0)
@@ -53,7 +53,7 @@ def test_judges_by_the_score():
 
 
 def test_a_score_that_is_no_number_never_wins():
-    x, attack = images(), LinfPGD(0.3, 0.1, 1)
+    x, attack = images(), PGD(0.3, 0.1, 1)
     starts = draw_starts(attack, x, 3)
     plain = [attack(x, hilly, start).images for start in starts]
     for broken in range(3):
@@ -70,7 +70,7 @@ def test_a_score_that_is_no_number_never_wins():
 
 
 def test_one_start_is_the_attack():
-    x, attack = images(), LinfPGD(0.3, 0.1, 2)
+    x, attack = images(), PGD(0.3, 0.1, 2)
     (start,) = draw_starts(attack, x, 1)
     result = worst_of(attack, x, hilly, [start])
     np.testing.assert_array_equal(result.images, attack(x, hilly, start).images)
@@ -78,7 +78,7 @@ def test_one_start_is_the_attack():
 
 @pytest.mark.parametrize("score", [None, lambda x: tf.reduce_mean(x, axis=(1, 2, 3))])
 def test_in_a_function(score: Loss | None):
-    x, attack = images(), LinfPGD(0.3, 0.1, 2)
+    x, attack = images(), PGD(0.3, 0.1, 2)
 
     def attacked(y: tf.Tensor) -> AttackResult:
         return worst_of(attack, y, hilly, draw_starts(attack, y, 3), score)

@@ -160,7 +160,7 @@ def test_corruptions_without_a_folder_are_those_of_tfds(place, monkeypatch, caps
     monkeypatch.setattr("acl_tf.evaluate.run.evaluate", lambda config, *_: asked.append(config) or [])
     assert run(["evaluate", "run", "--corruptions"]) == 0
     assert run(["evaluate", "run", "--corruptions", "--seed", "1"]) == 0
-    assert [(config.corruptions, config.attacks, config.parsed_attacks()) for config in asked] == [
+    assert [(config.corruptions, config.attacks, config.evaluators()) for config in asked] == [
         ("tfds", (), []),
         ("tfds", (), []),
     ]

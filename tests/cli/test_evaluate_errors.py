@@ -47,8 +47,8 @@ def attack(text: str, reason: str) -> tuple[list[str], str]:
         (["run", "--atack", "none"], "No such option '--atack'. (Did you mean one of: '--attack', '--dataset'?)"),
         (
             ["run", "--attack", "pdg20"],
-            'Unknown attack; did you mean "pgd20"? Known: none, fgsm, pgd20, pgd, autoattack, unforeseen; parameters '
-            "follow a colon, for example pgd:epsilon=8/255,steps=50. Received: 'pdg20'",
+            'Unknown attack; did you mean "pgd20"? Known: none, autoattack, unforeseen, fgsm, pgd20, pgd, frank-wolfe; '
+            "parameters follow a colon, for example pgd:epsilon=8/255,steps=50. Received: 'pdg20'",
         ),
         attack("pgd20:steps=30", "steps: expected 20. Received: 30"),
         attack("pgd:epsilon=-8/255", "epsilon: expected greater than or equal to 0. Received: '-8/255'"),
@@ -57,8 +57,8 @@ def attack(text: str, reason: str) -> tuple[list[str], str]:
         (
             ["run", "--attack", "pgd:epsilom=8/255"],
             "The attack 'pgd:epsilom=8/255' is not as it should be. Unknown configuration key epsilom; did you mean "
-            '"epsilon"? Known there: norm, epsilon, step_size, steps, restarts, start, momentum, loss, targeted, eot. '
-            "Received: '8/255'",
+            '"epsilon"? Known there: norm, epsilon, step_size, steps, start, momentum, clip_start, sparsity, restarts, '
+            "loss, targeted, eot. Received: '8/255'",
         ),
         (
             ["run", "--attack", "pgd:loss=dlr"],

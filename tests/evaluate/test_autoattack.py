@@ -12,20 +12,21 @@ import tensorflow as tf
 
 from acl_tf.attacks.autoattack import suite as attacks
 from acl_tf.attacks.autoattack.apgd import APGD_NORMS
-from acl_tf.attacks.autoattack.fab import FAB_NORMS
+from acl_tf.attacks.autoattack.fab import FAB
 from acl_tf.attacks.autoattack.square import SQUARE_NORMS
 from acl_tf.classifiers.smoothed import SmoothedClassifier
 from acl_tf.errors import Interrupted, UsageError
-from acl_tf.evaluate import autoattack
-from acl_tf.evaluate.autoattack_settings import AutoAttackSettings
+from acl_tf.evaluate.autoattack import AutoAttackAccuracy
 from acl_tf.evaluate.base import Evaluation, Measured, Target
+from acl_tf.evaluate.evaluator import Circumstances
+from acl_tf.evaluate.parse import parse_attack
 from acl_tf.evaluate.unfinished import Unfinished
 from acl_tf.records import add_records, read_file
 from acl_tf.training.interruption import Interruption
 from tests.evaluate.scenes import brightness, classifier, distances, greys, kept, noise, random_weights, scores
 
 LOSSES = {"apgd-ce": "cross_entropy", "apgd-dlr": "dlr", "apgd-t": "targeted_dlr"}
-TWO = AutoAttackSettings(epsilon=10 / 255, attacks="apgd-ce+square")
+TWO = {"epsilon": 10 / 255, "attacks": "apgd-ce+square"}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -35,9 +36,7 @@ def short() -> Iterator[None]:
         for name, loss in LOSSES.items():
             patch.setitem(attacks.ATTACKS, name, lambda n, epsilon, _, loss=loss: APGD_NORMS[n](epsilon, loss, 9))
         for name in ("fab", "fab-t"):
-            patch.setitem(
-                attacks.ATTACKS, name, lambda n, epsilon, _, name=name: FAB_NORMS[n](epsilon, 5, name != "fab")
-            )
+            patch.setitem(attacks.ATTACKS, name, lambda n, epsilon, _, name=name: FAB(epsilon, 5, name != "fab", n))
         patch.setitem(attacks.ATTACKS, "square", lambda n, epsilon, _: SQUARE_NORMS[n](epsilon, queries=60))
         yield
 
@@ -47,10 +46,9 @@ def target(model=None, **options) -> Target:
     return Target(model, model, options.pop("classes", 2), **options)
 
 
-def measured(settings: AutoAttackSettings = TWO, of: Target | None = None, **options) -> Measured:
-    (only,) = autoattack.run(
-        Evaluation(options.pop("images", greys()), **options), of or target(), "autoattack", settings
-    )
+def measured(settings: dict = TWO, of: Target | None = None, **options) -> Measured:
+    evaluation = Evaluation(options.pop("images", greys()), **options)
+    (only,) = AutoAttackAccuracy("autoattack", **settings).run(evaluation, of or target())
     return only
 
 
@@ -84,7 +82,7 @@ def test_the_record():
 
 
 def test_the_standard_version():
-    record, _ = measured(AutoAttackSettings(epsilon=10 / 255), target(brightness(classes=4), classes=4))
+    record, _ = measured(dict(epsilon=10 / 255), target(brightness(classes=4), classes=4))
     assert record["value"] == 0.75
     assert record["protocol"]["version"] == "standard"
     assert list(record["protocol"]["per_attack"]) == ["clean", "apgd-ce", "apgd-t", "fab-t", "square"]
@@ -95,7 +93,7 @@ def test_the_exact_robust_accuracy_of_a_linear_model(norm, order, epsilon):
     """Distance to the boundary: the score divided by the dual norm of the weights."""
     weights = random_weights(5)
     images = noise(weights, 30)
-    settings = AutoAttackSettings(norm=norm, epsilon=epsilon, attacks=("fab-t",))
+    settings = dict(norm=norm, epsilon=epsilon, attacks=("fab-t",))
     record, withstood = measured(settings, target(classifier(weights, 5)), images=images)
     away = np.abs(scores(weights, images.images)) / np.linalg.norm(weights.ravel(), order)
     sure = np.abs(away - epsilon) > 0.03 * epsilon
@@ -127,21 +125,21 @@ def test_warnings_go_into_the_record(caplog):
 
 def smoothed() -> Target:
     model = functools.partial(brightness(classes=4), training=False)
-    return Target(SmoothedClassifier(model, 0.1, 20, 3), SmoothedClassifier(model, 0.1, 1, 3), 4, stochastic=True)
+    return Target(SmoothedClassifier(model, 0.1, 20, 3), SmoothedClassifier(model, 0.1, 1, 3), 4)
 
 
 def test_a_stochastic_target_is_attacked_by_the_version_for_such():
-    record, _ = measured(AutoAttackSettings(epsilon=10 / 255), smoothed())
+    record, _ = measured(dict(epsilon=10 / 255), smoothed())
     protocol = record["protocol"]
     assert (protocol["version"], protocol["attacks"], protocol["eot"]) == ("rand", ["apgd-ce", "apgd-dlr"], 20)
     assert not any("stochastic" in warning for warning in protocol["warnings"])
-    chosen = measured(AutoAttackSettings(epsilon=10 / 255, version="standard"), smoothed()).record["protocol"]
+    chosen = measured(dict(epsilon=10 / 255, version="standard"), smoothed()).record["protocol"]
     assert (chosen["version"], chosen["eot"]) == ("standard", 1)
 
 
 def test_of_a_smoothed_model_two_runs_are_the_same():
     """Whatever the batch size: noise is a function of seed, image and step."""
-    settings = AutoAttackSettings(epsilon=10 / 255, attacks=("apgd-ce",))
+    settings = dict(epsilon=10 / 255, attacks=("apgd-ce",))
     first = measured(settings, smoothed())
     second = measured(settings, smoothed(), batch_size=3)
     np.testing.assert_array_equal(first.withstood, second.withstood)
@@ -153,7 +151,7 @@ def test_of_a_smoothed_model_two_runs_are_the_same():
 
 def test_too_few_classes():
     with pytest.raises(UsageError, match=r"^apgd-t needs at least 4 classes; use attacks=apgd-ce\+fab-t\+square"):
-        measured(AutoAttackSettings())
+        measured({})
 
 
 def test_a_model_without_a_gradient():
@@ -219,8 +217,8 @@ def test_a_finished_measurement_is_not_repeated(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"settings": AutoAttackSettings(epsilon=11 / 255, attacks="apgd-ce+square")},
-        {"settings": AutoAttackSettings(epsilon=10 / 255, attacks="square+apgd-ce")},
+        {"settings": dict(epsilon=11 / 255, attacks="apgd-ce+square")},
+        {"settings": dict(epsilon=10 / 255, attacks="square+apgd-ce")},
         {"seed": 1},
         {"model_sha256": "other"},
         {"images": greys().first(7)},
@@ -245,3 +243,87 @@ def test_a_repeated_measurement_takes_the_place_of_the_earlier_one(tmp_path):
     different = {**record, "protocol": {**record["protocol"], "epsilon": 0.5}}
     add_records(tmp_path / "records.jsonl", [different])
     assert read_file(tmp_path / "records.jsonl") == [other, different]
+
+
+# Settings
+
+NAMES = "some of apgd-ce, apgd-dlr, apgd-t, fab, fab-t, square, each once, joined by +"
+
+
+def parsed(text: str) -> AutoAttackAccuracy:
+    evaluator = parse_attack(text)
+    assert evaluator.name == "autoattack" and isinstance(evaluator, AutoAttackAccuracy)
+    return evaluator
+
+
+def test_settings_without_parameters():
+    evaluator = parsed("autoattack")
+    assert (evaluator.settings.norm, evaluator.epsilon, evaluator.settings.attacks) == ("linf", 8 / 255, None)
+
+
+def test_every_parameter():
+    settings = parsed("autoattack:version=plus,norm=l2,epsilon=1/2,attacks=apgd-ce+fab-t").settings
+    assert settings == AutoAttackAccuracy.Settings(version="plus", norm="l2", epsilon=0.5, attacks=("apgd-ce", "fab-t"))
+    assert parsed("autoattack:attacks=square").settings.attacks == ("square",)
+
+
+@pytest.mark.parametrize("norm, epsilon", [("linf", 8 / 255), ("l2", 0.5), ("l1", 12.0)])
+def test_the_default_radius_depends_on_the_norm(norm, epsilon):
+    assert parsed(f"autoattack:norm={norm}").epsilon == epsilon
+    assert parsed(f"autoattack:norm={norm},epsilon=3").epsilon == 3
+
+
+@pytest.mark.parametrize("stochastic, default", [(False, "standard"), (True, "rand")])
+def test_the_default_version_depends_on_the_model(stochastic, default):
+    assert parsed("autoattack").version(stochastic) == default
+    for version in ("standard", "plus", "rand"):
+        assert parsed(f"autoattack:version={version}").version(stochastic) == version
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("version=custom", "Configuration key version: expected 'standard', 'plus' or 'rand'. Received: 'custom'"),
+        ("norm=l3", "Configuration key norm: expected 'linf', 'l2' or 'l1'"),
+        ("epsilon=0", "Configuration key epsilon: expected greater than 0. Received: 0"),
+        ("attacks=pgd", f"Configuration key attacks: expected {NAMES}. Received: 'pgd'"),
+        ("attacks=square+square", f"Configuration key attacks: expected {NAMES}. Received: 'square+square'"),
+        ("attacks=square+", f"Configuration key attacks: expected {NAMES}. Received: 'square+'"),
+        ("steps=5", "Unknown configuration key steps"),
+    ],
+)
+def test_settings_that_are_wrong(text, reason):
+    with pytest.raises(UsageError) as error:
+        parse_attack(f"autoattack:{text}")
+    assert str(error.value).startswith(f"The attack 'autoattack:{text}' is not as it should be. {reason}")
+
+
+def test_lists_that_are_none():
+    for attacks in ((), ("square", "square"), ("pgd",)):
+        with pytest.raises(ValueError, match="each once, joined by"):
+            AutoAttackAccuracy.Settings(attacks=attacks)
+
+
+def test_a_transfer():
+    with pytest.raises(UsageError) as error:
+        parsed("autoattack").check(Circumstances(10, transfer=True))
+    assert str(error.value) == (
+        "AutoAttack is for the model that it sees; use pgd for a black-box transfer. "
+        "Received: --attack autoattack, --surrogate"
+    )
+
+
+def test_several_replicas():
+    with pytest.raises(UsageError) as error:
+        parsed("autoattack").check(Circumstances(10, replicas=2))
+    assert str(error.value) == "AutoAttack runs on one device. Received: --attack autoattack, 2 replicas"
+    parsed("autoattack").check(Circumstances(10))
+
+
+@pytest.mark.parametrize(
+    "classes, text", [(3, "autoattack"), (2, "autoattack:version=rand"), (2, "autoattack:attacks=apgd-dlr")]
+)
+def test_too_few_classes_are_said_before_anything_is_attacked(classes, text):
+    with pytest.raises(UsageError, match=f"use attacks=apgd-ce.*Received: {classes} classes"):
+        parsed(text).check(Circumstances(classes))
+    parsed("autoattack").check(Circumstances(3, stochastic=True))  # whose version has no targets

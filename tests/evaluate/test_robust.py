@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from acl_tf.attacks.pgd import PGD
 from acl_tf.data.image_set import ImageSet
 from acl_tf.evaluate import clean, robust
-from acl_tf.evaluate.attack_settings import AttackSettings, PGD20Settings, parse_attack
 from acl_tf.evaluate.base import Evaluation
+from acl_tf.evaluate.parse import parse_attack
+from acl_tf.evaluate.robust import RobustAccuracy, restart_seed, starts_of_images
 from acl_tf.export.pytorch import import_state
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.models.heads import linear_classifier
@@ -32,8 +34,7 @@ EPSILON = 8 / 255
 
 
 def measure(evaluation: Evaluation, model, text: str, **options) -> tuple[dict, np.ndarray]:
-    name, settings = parse_attack(text)
-    return robust.measure(evaluation, model, name, settings, **options)
+    return parse_attack(text).measure(evaluation, model, **options)
 
 
 # Where the answer is known
@@ -47,7 +48,7 @@ def test_pgd20_on_brightness(epsilon, right):
     np.testing.assert_array_equal(withstood, distances(images) > epsilon)
     assert record["metric"] == "robust_accuracy"
     assert record["value"] == right / 8
-    assert record["protocol"] == PGD20Settings(epsilon=epsilon).protocol("pgd20", 0)
+    assert record["protocol"] == RobustAccuracy("pgd20", epsilon=epsilon).protocol(0)
 
 
 # Radii that fool about half of the images, and the norm whose formula says which.
@@ -67,6 +68,18 @@ def test_every_norm_on_a_linear_classifier(norm, epsilon, dual, loss):
     _, withstood = measure(Evaluation(images), classifier(weights), text)
     np.testing.assert_array_equal(withstood[sure], size[sure] > reach)
     assert 0.3 < withstood.mean() < 0.7 and sure.mean() > 0.95
+
+
+def test_frank_wolfe_on_a_linear_classifier():
+    """Its corners are the largest weights, which is the way to the boundary; a start counts no more after a step."""
+    weights = random_weights()
+    images = noise(weights)
+    reach = 0.15 * np.abs(weights).max()
+    size = np.abs(scores(weights, images.images))
+    sure = np.abs(size / reach - 1) > 0.01
+    record, withstood = measure(Evaluation(images), classifier(weights), "frank-wolfe:epsilon=0.15,steps=9,eot=2")
+    np.testing.assert_array_equal(withstood[sure], size[sure] > reach)
+    assert 0.3 < withstood.mean() < 0.7 and record["protocol"]["norm"] == "l1"
 
 
 @pytest.mark.parametrize("norm, epsilon, dual", BALLS)
@@ -112,7 +125,7 @@ def test_a_targeted_attack_drives_to_the_runner_up():
     model, images = three_classes()
     runner_up = np.sort(model(images.images / 255.0).numpy().argsort(-1)[:, 1])
     assert runner_up.tolist() == [0, 0, 2]
-    predict = robust.predictor(model, AttackSettings(epsilon=0.3, targeted=True))
+    predict = RobustAccuracy("pgd", epsilon=0.3, targeted=True).predictor(model)
     found = predict(np.arange(3), (images.images / 255).astype("float32"), images.labels)
     assert found.argmax(-1).tolist() == [0, 0, 2]
     # Driven into the target, not only out of the label: to the far end of the ball.
@@ -151,14 +164,15 @@ def test_an_image_is_robust_that_withstands_every_restart():
     weights = random_weights()
     images = noise(weights)
     model, pixels = classifier(weights), (images.images / 255).astype("float32")
-    settings = AttackSettings(epsilon=0.15, step_size=0, steps=1, restarts=4)
-    attack, seed = robust.build_attack(settings), step_seed(4, 0)
+    evaluator = RobustAccuracy("pgd", epsilon=0.15, step_size=0, steps=1, restarts=4)
+    seed = step_seed(4, 0)
     expected = np.ones(len(images), bool)
     for restart in range(4):
-        start = robust._starts(attack, settings, pixels, tf.range(len(images)), robust._restart_seed(seed, restart))
+        of_run = functools.partial(fold_in, restart_seed(seed, restart))
+        start = starts_of_images(evaluator.attack, tf.constant(pixels), tf.range(len(images)), of_run)
         attacked = tf.clip_by_value(pixels + start, 0, 1)
         expected &= model(attacked).numpy().argmax(-1) == images.labels
-    _, withstood = robust.measure(Evaluation(images, seed=4), model, "pgd", settings)
+    _, withstood = evaluator.measure(Evaluation(images, seed=4), model)
     np.testing.assert_array_equal(withstood, expected)
 
 
@@ -166,11 +180,10 @@ def test_an_image_is_robust_that_withstands_every_restart():
 
 
 def starts(count: int = 400, seed: int = 0, indices=None, restart: int = 0, norm: str = "linf") -> np.ndarray:
-    settings = AttackSettings(norm=norm, epsilon=EPSILON)
     indices = tf.range(count) if indices is None else tf.constant(indices, tf.int32)
     images = tf.zeros((len(indices), 8, 8, 3))
-    seed = robust._restart_seed(step_seed(seed, 0), restart)
-    return robust._starts(robust.build_attack(settings), settings, images, indices, seed).numpy()
+    seed = restart_seed(step_seed(seed, 0), restart)
+    return starts_of_images(PGD(EPSILON, norm=norm), images, indices, functools.partial(fold_in, seed)).numpy()
 
 
 def test_the_start_of_pgd20_is_uniform_in_the_ball():
@@ -195,9 +208,8 @@ def test_pgd20_begins_where_the_start_says():
     weights = random_weights()
     images = noise(weights, 20)
     model, pixels = classifier(weights), (images.images / 255).astype("float32")
-    settings = AttackSettings(step_size=0, steps=1)
-    predict = robust.predictor(model, settings, seed=3)
-    attack = robust.build_attack(settings)
+    evaluator = RobustAccuracy("pgd", step_size=0, steps=1)
+    predict, attack = evaluator.predictor(model, seed=3), evaluator.attack
     indices = np.arange(100, 120)
     expected = [
         model(pixels[i : i + 1] + attack.start((1, 4, 4, 3), fold_in(step_seed(3, 0), index)))[0]
@@ -215,6 +227,7 @@ TEXTS = [
     "pgd20:epsilon=0.01",
     "pgd:norm=l2,epsilon=0.05,restarts=2,steps=3",
     "pgd:norm=l1,epsilon=0.2,steps=2,start=zero",
+    "frank-wolfe:epsilon=0.2,steps=2,restarts=2",
 ]
 
 
@@ -308,10 +321,10 @@ def test_eot_averages_over_draws_of_a_stochastic_model():
     images = noise(weights, 100)
     values = {}
     for eot in (1, 20):
-        settings = AttackSettings(epsilon=0.01, step_size=0.01, steps=1, eot=eot, loss="margin", start="zero")
+        settings = {"epsilon": 0.01, "step_size": 0.01, "steps": 1, "loss": "margin", "start": "zero"}
         tf.random.set_seed(1)
         # Judged without the noise: how good are the images that were found with it?
-        record, _ = robust.measure(Evaluation(images), plain, "pgd", settings, crafted_on=noisy)
+        record, _ = RobustAccuracy("pgd", eot=eot, **settings).measure(Evaluation(images), plain, crafted_on=noisy)
         assert record["protocol"]["eot"] == eot
         values[eot] = record["value"]
     assert values[20] < values[1]
@@ -336,11 +349,11 @@ def test_pgd20_finds_the_published_images(parity, monkeypatch):
     model.get_layer("fc").set_weights([parity["finetune/fc/weight"].T, parity["finetune/fc/bias"]])
     np.testing.assert_allclose(model(parity["images"]), parity["finetune/logits_eval"], atol=1e-4)
 
-    settings = parse_attack("pgd20")[1]
+    evaluator = parse_attack("pgd20")
     images, labels = tf.constant(parity["images"]), tf.constant(parity["labels"], tf.int64)
-    found = robust.build_attack(settings)(images, lambda x: cross_entropy(model(x), labels), parity["pgd20/delta0"])
+    found = evaluator.attack(images, lambda x: cross_entropy(model(x), labels), parity["pgd20/delta0"])
     assert np.mean(np.abs(found.images - parity["pgd20/x_adv"]) < 1e-6) >= 0.995
 
-    monkeypatch.setattr(robust, "_starts", lambda *_: tf.constant(parity["pgd20/delta0"]))
-    logits = robust.predictor(model, settings)(np.arange(8), parity["images"], parity["labels"])
+    monkeypatch.setattr(robust, "starts_of_images", lambda *_: tf.constant(parity["pgd20/delta0"]))
+    logits = evaluator.predictor(model)(np.arange(8), parity["images"], parity["labels"])
     np.testing.assert_allclose(logits, parity["pgd20/logits"], rtol=1e-3, atol=1e-3)

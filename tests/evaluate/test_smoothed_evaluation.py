@@ -9,14 +9,14 @@ import tensorflow as tf
 
 from acl_tf.classifiers.loading import load_classifier
 from acl_tf.classifiers.smoothed import VOTE, SmoothedClassifier
-from acl_tf.classifiers.stochastic import seen_by_attacks
 from acl_tf.config import build
 from acl_tf.errors import UsageError
-from acl_tf.evaluate import clean, robust
-from acl_tf.evaluate.attack_settings import AttackSettings, parse_attack
+from acl_tf.evaluate import clean
 from acl_tf.evaluate.base import Evaluation
 from acl_tf.evaluate.config import EvaluateConfig
+from acl_tf.evaluate.robust import RobustAccuracy
 from acl_tf.evaluate.run import build_target, evaluate
+from acl_tf.stochastic import seen_by_attacks
 from tests.evaluate.scenes import (
     brightness,
     classifier,
@@ -120,9 +120,9 @@ def test_what_attacks_see_is_fresh_noise_of_one_draw_at_every_step():
 
     drawn: list[np.ndarray] = []
     attacked = SmoothedClassifier(model, SIGMA, 1)
-    settings = AttackSettings(epsilon=0.0, steps=8, start="zero", eot=2)
+    evaluator = RobustAccuracy("pgd", epsilon=0.0, steps=8, start="zero", eot=2)
     judged = SmoothedClassifier(lambda images: tf.reshape(images, [-1, 48])[:, :2], SIGMA, 1)
-    predict = robust.predictor(judged, settings, crafted_on=attacked)
+    predict = evaluator.predictor(judged, crafted_on=attacked)
     predict(np.arange(3), np.full((3, 4, 4, 3), 0.5, np.float32), np.zeros(3, int))
     assert len(drawn) == 8 * 2 and {images.shape for images in drawn} == {(3, 4, 4, 3)}
     assert len(np.unique(np.stack(drawn)[..., 0, 0, 0])) == 8 * 2 * 3
@@ -135,10 +135,10 @@ def test_eot_finds_what_single_gradients_miss():
     values = {}
     sharp = classifier(40 * random_weights())
     for eot in (1, 20):
-        settings = AttackSettings(epsilon=0.02, step_size=0.02, steps=1, start="zero", eot=eot)
+        evaluator = RobustAccuracy("pgd", epsilon=0.02, step_size=0.02, steps=1, start="zero", eot=eot)
         model = smoothed(200, sigma=0.5, model=sharp)
         seen = smoothed(1, sigma=0.5, model=sharp)
-        values[eot] = robust.measure(Evaluation(images), model, "pgd", settings, seen)[0]["value"]
+        values[eot] = evaluator.measure(Evaluation(images), model, seen)[0]["value"]
     assert values[20] < values[1] - 0.05
 
 
@@ -162,16 +162,15 @@ def test_several_starts_are_judged_by_the_vote():
     images = noise(random_weights(), 60)
     withstood = []
     for restarts in (1, 3):
-        settings = AttackSettings(epsilon=0.03, steps=1, step_size=0.0, restarts=restarts, eot=1)
-        withstood.append(robust.measure(Evaluation(images), smoothed(), "pgd", settings, smoothed(1))[1])
+        evaluator = RobustAccuracy("pgd", epsilon=0.03, steps=1, step_size=0.0, restarts=restarts, eot=1)
+        withstood.append(evaluator.measure(Evaluation(images), smoothed(), smoothed(1))[1])
     assert (withstood[1] <= withstood[0]).all() and withstood[1].sum() < withstood[0].sum()
 
 
 def test_an_answer_that_is_known():
     """Of grey images the vote is right far from the boundary; the attack moves the mean by epsilon."""
     model = smoothed(400, sigma=0.1, model=brightness())
-    attack = parse_attack("pgd20:epsilon=10/255")[1]
-    record, _ = robust.measure(Evaluation(greys()), model, "pgd20", attack)
+    record, _ = RobustAccuracy("pgd20", epsilon=10 / 255).measure(Evaluation(greys()), model)
     assert record["value"] == 0.75 and record["protocol"]["eot"] == 20
 
 

@@ -9,18 +9,24 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from acl_tf.attacks.unforeseen.distortions import DISTORTIONS
 from acl_tf.classifiers.smoothed import SmoothedClassifier
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import Interrupted, UsageError
-from acl_tf.evaluate import unforeseen
 from acl_tf.evaluate.base import Evaluation, Target
+from acl_tf.evaluate.parse import parse_attack
 from acl_tf.evaluate.unfinished import Unfinished
-from acl_tf.evaluate.unforeseen_settings import DISTORTIONS, UnforeseenSettings
+from acl_tf.evaluate.unforeseen import UnforeseenAccuracy
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.training.interruption import Interruption
 from tests.evaluate.scenes import brightness, classifier, constant, distances, greys, kept, noise, random_weights
 
 SIDE = 16
+TEN = "linf+l2+l1+jpeg_linf+jpeg_l2+jpeg_l1+elastic+fog+snow+gabor"
+
+
+def unforeseen(**settings) -> UnforeseenAccuracy:
+    return UnforeseenAccuracy("unforeseen", **settings)
 
 
 def white_box(model: keras.Model, classes: int = 2) -> Target:
@@ -28,7 +34,7 @@ def white_box(model: keras.Model, classes: int = 2) -> Target:
 
 
 def records_of(evaluation: Evaluation, target: Target, **settings) -> list[dict]:
-    measured = list(unforeseen.run(evaluation, target, "unforeseen", UnforeseenSettings(**settings)))
+    measured = list(unforeseen(**settings).run(evaluation, target))
     assert all(one.withstood is None for one in measured)
     return [one.record for one in measured]
 
@@ -71,8 +77,8 @@ def test_untargeted_it_raises_the_loss_of_the_label():
     images = noise(weights, 24)
     model = classifier(weights, SIDE)
     pixels = (images.images / 255).astype("float32")
-    settings = UnforeseenSettings(steps=12, targets="none")
-    logits = unforeseen.predictor(white_box(model), settings, "elastic", 3)(np.arange(24), pixels, images.labels)
+    predict = unforeseen(steps=12, targets="none").predictor(white_box(model), "elastic", 3)
+    logits = predict(np.arange(24), pixels, images.labels)
     after, before = (cross_entropy(found, images.labels).numpy() for found in (logits, model(pixels)))
     assert after.mean() > before.mean() and np.mean(after > before) > 0.9
 
@@ -82,9 +88,8 @@ def test_crafted_on_a_model_without_gradients_it_is_the_start():
     images = noise(weights, 16)
     target = Target(classifier(weights, SIDE), constant(SIDE), 2)
     pixels = (images.images / 255).astype("float32")
-    settings = UnforeseenSettings(distortions="gabor", steps=2)
-    found = unforeseen.predictor(target, settings, "gabor", 4)(np.arange(16), pixels, images.labels)
-    other = unforeseen.predictor(target, UnforeseenSettings(steps=1), "gabor", 4)
+    found = unforeseen(distortions="gabor", steps=2).predictor(target, "gabor", 4)(np.arange(16), pixels, images.labels)
+    other = unforeseen(steps=1).predictor(target, "gabor", 4)
     np.testing.assert_allclose(found, other(np.arange(16), pixels, images.labels), atol=1e-4)
 
 
@@ -98,7 +103,7 @@ def test_random_targets_are_the_other_classes():
     corners = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [-0.5, -0.5, -0.5]], "float32")
     model.get_layer("fc").set_weights([200 * corners.T, -100 * corners.sum(axis=1)])
     labels, pixels = np.arange(80) % 4, np.full((80, 1, 1, 3), 0.5, "float32")
-    predict = unforeseen.predictor(white_box(model, 4), UnforeseenSettings(), "linf", 6)
+    predict = unforeseen().predictor(white_box(model, 4), "linf", 6)
     reached = predict(np.arange(80), pixels, labels).argmax(-1)
     assert np.all(labels != reached)
     for label in range(4):
@@ -113,8 +118,8 @@ def accuracies(monkeypatch) -> dict[tuple[str, int], float]:
     """What is measured: numbers of their own for every distortion and strength."""
     values = {(name, s): 0.9 - 0.1 * s - 0.01 * i for i, name in enumerate(DISTORTIONS) for s in range(1, 7)}
 
-    def measure(evaluation, target, name, settings, distortion, strength):
-        protocol = settings.protocol(name, evaluation.seed, distortion, strength)
+    def measure(self, evaluation, target, distortion, strength):
+        protocol = self.protocol(evaluation.seed, distortion, strength)
         about = {"metric": "robust_accuracy", "n": 8, "dataset": "greys", "seconds": 0.5}
         return {**about, "value": values[distortion, strength], "protocol": protocol}
 
@@ -175,7 +180,7 @@ def test_an_image_gets_the_same_beside_others(distortion):
     images = noise(weights, 7)
     pixels = (images.images / 255).astype("float32")
     target = white_box(classifier(weights, SIDE))
-    predict = unforeseen.predictor(target, UnforeseenSettings(steps=2), distortion, 3, seed=4)
+    predict = unforeseen(steps=2).predictor(target, distortion, 3, seed=4)
     whole = predict(np.arange(7), pixels, images.labels)
     order = np.array([5, 2, 2, 0, 6, 1, 3])
     again = predict(order, pixels[order], images.labels[order])
@@ -189,7 +194,7 @@ def test_an_index_has_a_start_and_a_target_of_its_own():
     target = white_box(classifier(weights, SIDE))
     logits = {}
     for seed in (0, 1):
-        predict = unforeseen.predictor(target, UnforeseenSettings(steps=1), "gabor", 5, seed)
+        predict = unforeseen(steps=1).predictor(target, "gabor", 5, seed)
         logits[seed] = predict(np.arange(6), pixels, labels)[:, 1]
     assert len(np.unique(logits[0].round(4))) == 6
     assert np.abs(logits[0] - logits[1]).min() > 1e-4
@@ -249,7 +254,7 @@ def test_jpeg_needs_other_sizes():
 
 def test_a_smoothed_model_is_attacked_on_fresh_noise_and_judged_by_its_vote():
     model = brightness(SIDE)
-    target = Target(SmoothedClassifier(model, 0.1, 20), SmoothedClassifier(model, 0.1, 1), 2, stochastic=True)
+    target = Target(SmoothedClassifier(model, 0.1, 20), SmoothedClassifier(model, 0.1, 1), 2)
     settings = {"distortions": "linf", "strengths": "5", "steps": 2, "eot": 3}
     (record, *_) = records_of(Evaluation(greys(SIDE)), target, **settings)
     assert (record["protocol"]["eot"], record["value"]) == (3, 0.75)
@@ -270,9 +275,90 @@ def compare_replicas(distortion: str) -> None:
     weights = smooth()
     images = noise(weights, 6)
     pixels, rows = (images.images / 255).astype("float32"), np.arange(6)
-    settings, found = UnforeseenSettings(steps=2), []
+    evaluator, found = unforeseen(steps=2), []
     for workers in (Workers(), Workers(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))):
         with workers.strategy.scope():
             target = white_box(classifier(weights, SIDE))
-        found.append(unforeseen.predictor(target, settings, distortion, 3, 1, workers)(rows, pixels, images.labels))
+        found.append(evaluator.predictor(target, distortion, 3, 1, workers)(rows, pixels, images.labels))
     np.testing.assert_allclose(found[0], found[1], atol=1e-3, rtol=1e-3)
+
+
+# Settings
+
+
+def test_by_default_all_distortions_at_all_strengths():
+    evaluator = parse_attack("unforeseen")
+    assert type(evaluator) is UnforeseenAccuracy and evaluator.name == "unforeseen"
+    settings = evaluator.settings
+    assert settings.distortions == TEN and evaluator.distortions == TEN.split("+") == list(DISTORTIONS)
+    assert evaluator.strengths == [1, 2, 3, 4, 5, 6]
+    assert (settings.steps, settings.targets, settings.eot) == (30, "random", None)
+
+
+def test_every_parameter():
+    evaluator = parse_attack("unforeseen:distortions=snow+l1,strengths=6+2,steps=200,targets=none,eot=3")
+    expected = unforeseen(distortions="l1+snow", strengths="2+6", steps=200, targets="none", eot=3)
+    assert evaluator.settings == expected.settings
+    assert (evaluator.distortions, evaluator.strengths) == (["l1", "snow"], [2, 6])
+    assert parse_attack("unforeseen:strengths=3").strengths == [3]
+
+
+@pytest.mark.parametrize("name", DISTORTIONS)
+def test_protocols_are_json(name):
+    protocol = unforeseen().protocol(7, name, 2)
+    assert json.loads(json.dumps(protocol)) == protocol
+    assert (protocol["distortion"], protocol["strength"], protocol["seed"]) == (name, 2, 7)
+    assert protocol["epsilon"] == DISTORTIONS[name].epsilons[1]
+
+
+def test_a_protocol():
+    assert unforeseen(steps=16).protocol(3, "elastic", 5) == {
+        "attack": "unforeseen",
+        "distortion": "elastic",
+        "strength": 5,
+        "epsilon": 2,
+        "unit": "pixels of distance",
+        "steps": 16,
+        "step_size": 0.5,
+        "targets": "random",
+        "eot": 1,
+        "seed": 3,
+    }
+    assert unforeseen().protocol(3, "l1", 5)["step_size"] is None
+
+
+def test_gradients_of_a_stochastic_model_are_averaged():
+    for eot, stochastic, expected in ((None, False, 1), (None, True, 20), (5, True, 5), (5, False, 5)):
+        protocol = unforeseen(eot=eot).protocol(0, "fog", 1, stochastic)
+        assert protocol["eot"] == expected
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        (
+            "distortions=gabour",
+            "Configuration key distortions: expected different ones of linf, l2, l1, jpeg_linf, jpeg_l2, jpeg_l1, "
+            "elastic, fog, snow, gabor, joined by +; did you mean \"gabor\"? Received: 'gabour'",
+        ),
+        (
+            "distortions=fog+fog",
+            "Configuration key distortions: expected different ones of linf, l2, l1, jpeg_linf, jpeg_l2, jpeg_l1, "
+            "elastic, fog, snow, gabor, joined by +. Received: 'fog+fog'",
+        ),
+        (
+            "strengths=0",
+            "Configuration key strengths: expected different ones of 1 to 6, joined by +. Received: 0",
+        ),
+        (
+            "strengths=1+1",
+            "Configuration key strengths: expected different ones of 1 to 6, joined by +. Received: '1+1'",
+        ),
+        ("targets=all", "Configuration key targets: expected 'random' or 'none'. Received: 'all'"),
+        ("steps=0", "Configuration key steps: expected greater than or equal to 1. Received: 0"),
+    ],
+)
+def test_settings_that_are_wrong(text, reason):
+    with pytest.raises(UsageError) as error:
+        parse_attack(f"unforeseen:{text}")
+    assert str(error.value) == f"The attack 'unforeseen:{text}' is not as it should be. {reason}"

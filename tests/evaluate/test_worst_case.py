@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from acl_tf.evaluate import robust
-from acl_tf.evaluate.attack_settings import parse_attack
 from acl_tf.evaluate.base import Evaluation
+from acl_tf.evaluate.parse import parse_attack
 from acl_tf.evaluate.worst_case import worst_case
 from tests.evaluate.scenes import classifier, kept, noise, random_weights
 
@@ -45,7 +44,7 @@ def test_of_real_attacks():
     images = noise(weights)
     evaluation = Evaluation(images, seed=5)
     attacks = [parse_attack(text) for text in ("pgd:epsilon=0.01", "pgd:norm=l2,epsilon=0.08", "pgd:steps=1")]
-    measured = [robust.measure(evaluation, classifier(weights), name, settings) for name, settings in attacks]
+    measured = [attack.measure(evaluation, classifier(weights)) for attack in attacks]
     expected = np.mean([all(rows) for rows in zip(*(withstood for _, withstood in measured))])
     record = worst_case(measured)
     assert record["value"] == expected <= min(one["value"] for one, _ in measured)

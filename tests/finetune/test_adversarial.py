@@ -2,7 +2,7 @@ import numpy as np
 import tensorflow as tf
 
 from acl_tf import randomness
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.finetune.adversarial import AdversarialTraining
 from acl_tf.losses.cross_entropy import cross_entropy
 from tests.finetune.tiny import EPSILON, LABELS, SEED, STEP_SIZE, build, changed, inputs, logits_of_both, weights
@@ -25,7 +25,7 @@ def test_the_attack_climbs_cross_entropy_in_inference_mode():
     before = weights(tuner)
     found = tuner.perturb(images, tf.constant(LABELS), tf.constant(SEED))
     assert not changed(before, weights(tuner))
-    attack = LinfPGD(EPSILON, STEP_SIZE, 3)
+    attack = PGD(EPSILON, STEP_SIZE, 3)
     start = attack.start(images.shape, tf.constant(SEED))
     expected = attack(images, lambda x: cross_entropy(tuner(x, training=False), LABELS), start)
     np.testing.assert_allclose(found, expected.images, atol=1e-6)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.finetune.distillation import Distillation
 from acl_tf.finetune.pseudo_labelled import UNLABELLED, SemiSupervisedTargets, labels_or_pseudo_labels
 from acl_tf.losses.cross_entropy import cross_entropy
@@ -48,7 +48,7 @@ class TestPublishedNumbers:
         np.testing.assert_allclose(np.mean(values["loss"]), expected, rtol=1e-4)
 
     def test_attack(self, parity, monkeypatch):
-        attack = LinfPGD(EPSILON, STEP_SIZE, 10)
+        attack = PGD(EPSILON, STEP_SIZE, 10)
         tuner = published(parity, Distillation, attack=attack)
         monkeypatch.setattr(attack, "start", lambda *_: tf.constant(parity["semi/delta0"]))
         found = tuner.perturb(tf.constant(parity["images"]), self.published_targets(parity), tf.constant(SEED))
@@ -95,7 +95,7 @@ def test_the_attack_climbs_the_cross_entropy_of_the_label_or_the_pseudo_label():
     found = tuner.perturb(images, tuple(targets()), tf.constant(SEED))
     assert not changed(before, weights(tuner))
     labels = [*LABELS[:LABELLED], *SOFT_LOGITS.argmax(axis=1)[LABELLED:]]
-    attack = LinfPGD(EPSILON, STEP_SIZE, 3)
+    attack = PGD(EPSILON, STEP_SIZE, 3)
     start = attack.start(images.shape, tf.constant(SEED))
     expected = attack(images, lambda x: cross_entropy(tuner(x, training=False), labels), start)
     np.testing.assert_allclose(found, expected.images, atol=1e-6)

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.attacks.pgd import LinfPGD
-from acl_tf.attacks.trades import TradesPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.finetune.trades import TRADES
 from acl_tf.losses.kl_divergence import kl_divergence
 from tests.finetune.tiny import (
@@ -45,7 +44,7 @@ class TestPublishedNumbers:
 
     def test_the_attack_is_as_strong(self, parity, monkeypatch):
         """It starts where the divergence is almost flat: its path is chaotic, but not what it reaches."""
-        attack = TradesPGD(EPSILON, STEP_SIZE, 10)
+        attack = PGD(EPSILON, STEP_SIZE, 10, start="normal")
         tuner = published(parity, TRADES, attack=attack)
         start = tf.constant(0.001 * parity["trades/noise0"])
         monkeypatch.setattr(attack, "start", lambda *_: start)
@@ -97,7 +96,7 @@ def test_the_attack_climbs_the_divergence_in_inference_mode():
     found = tuner.perturb(images, tf.constant(LABELS), tf.constant(SEED))
     assert not changed(before, weights(tuner))
     clean = tuner(images, training=False)
-    attack = LinfPGD(EPSILON, STEP_SIZE, 3)
+    attack = PGD(EPSILON, STEP_SIZE, 3)
     start = attack.start(images.shape, tf.constant(SEED))
     expected = attack(images, lambda x: kl_divergence(clean, tuner(x, training=False)), start)
     np.testing.assert_allclose(found, expected.images, atol=1e-6)
@@ -105,7 +104,7 @@ def test_the_attack_climbs_the_divergence_in_inference_mode():
 
 
 def test_its_attack_starts_close_to_the_image():
-    start = TradesPGD(EPSILON, STEP_SIZE, 1).start((50, 8, 8, 3), tf.constant(SEED)).numpy()
+    start = PGD(EPSILON, STEP_SIZE, 1, start="normal").start((50, 8, 8, 3), tf.constant(SEED)).numpy()
     assert start.std() == pytest.approx(0.001, rel=0.05) and abs(start.mean()) < 1e-4
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.finetune.uat import UATPlusPlus
 from acl_tf.losses.cross_entropy import cross_entropy
 from tests.finetune.test_distillation import LABELLED, SOFT_LOGITS, targets
@@ -46,7 +46,7 @@ def test_the_attack_climbs_the_first_term_in_inference_mode():
     before = weights(tuner)
     found = tuner.perturb(images, tuple(targets()), tf.constant(SEED))
     assert not changed(before, weights(tuner))
-    attack = LinfPGD(EPSILON, STEP_SIZE, 3)
+    attack = PGD(EPSILON, STEP_SIZE, 3)
     start = attack.start(images.shape, tf.constant(SEED))
     expected = attack(images, lambda x: cross_entropy(tuner(x, training=False), KNOWN), start)
     np.testing.assert_allclose(found, expected.images, atol=1e-6)

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.export.pytorch import import_state
 from acl_tf.finetune.base import FineTuner
@@ -69,7 +69,7 @@ def write_encoder(path: Path, branch: str = "adversarial", seed: int = 0, size: 
 def build(cls: type[FineTuner], mode: str = "full", steps: int = 2, classifier: bool = True, **kwargs: Any) -> Any:
     """A compiled tuner, with a classifier that knows something unless `classifier` is false."""
     encoder = freeze(make_encoder()) if mode == "linear" else make_encoder()
-    kwargs = {"augmentation": CropFlip(1), "attack": LinfPGD(EPSILON, STEP_SIZE, steps), **kwargs}
+    kwargs = {"augmentation": CropFlip(1), "attack": PGD(EPSILON, STEP_SIZE, steps), **kwargs}
     tuner = cls(encoder, CLASSES, **kwargs)
     if classifier:
         kernel, bias = tuner.classifier.get_weights()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.errors import UsageError
 from acl_tf.losses import CLASSIFICATION_LOSSES
 from acl_tf.losses.targeted import targeted
@@ -32,7 +32,7 @@ def test_an_attack_reaches_the_target(name):
     """The logits of a linear model that moves each of four classes by pixels of its own."""
     loss, targets = targeted(CLASSIFICATION_LOSSES[name]), tf.constant([1, 2, 3, 0])
     images = tf.fill([4, 2, 2, 1], 0.5)
-    found = LinfPGD(0.2, 0.1, 4)(
+    found = PGD(0.2, 0.1, 4)(
         images, lambda x: loss(tf.reshape(x, [4, 4]), targets), 0.01 * tf.random.stateless_normal(images.shape, (0, 1))
     ).images
     np.testing.assert_array_equal(np.reshape(found, [4, 4]).argmax(axis=1), targets)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from acl_tf import randomness
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.data.augment import Augmentation
 from acl_tf.errors import UsageError
 from acl_tf.export.pytorch import ImportedCheckpoint, import_state
@@ -56,7 +56,7 @@ def build(
             "tiny", 0.125, image_shape=(SIZE, SIZE, 3), batch_norm=batch_norm, synchronized=synchronized, name="encoder"
         )
     head = ProjectionHead(encoder.feature_dim, batch_norm=batch_norm, synchronized=synchronized, name="head")
-    objective = OBJECTIVES[variant](encoder, head, Augmentation(), LinfPGD(EPSILON, STEP_SIZE, 2), **kwargs)
+    objective = OBJECTIVES[variant](encoder, head, Augmentation(), PGD(EPSILON, STEP_SIZE, 2), **kwargs)
     objective.compile(optimizer=LARS(0.5))
     objective.optimizer.build(objective.trainable_variables)
     return objective
@@ -98,7 +98,7 @@ class TestPublishedNumbers:
 
     @pytest.fixture
     def objective(self, imported) -> DS:
-        objective = DS(imported.encoder, imported.projection_head, Augmentation(), LinfPGD(EPSILON, STEP_SIZE, 5))
+        objective = DS(imported.encoder, imported.projection_head, Augmentation(), PGD(EPSILON, STEP_SIZE, 5))
         objective.compile(optimizer=LARS(0.5, momentum=0.9, weight_decay=1e-6, trust_coefficient=1e-3))
         return objective
 
@@ -125,7 +125,7 @@ class TestPublishedNumbers:
     @pytest.mark.parametrize("variant", ["a2a", "ds"])
     def test_attack(self, parity, imported, variant, monkeypatch):
         cls = OBJECTIVES[variant]
-        objective = cls(imported.encoder, imported.projection_head, Augmentation(), LinfPGD(EPSILON, STEP_SIZE, 5))
+        objective = cls(imported.encoder, imported.projection_head, Augmentation(), PGD(EPSILON, STEP_SIZE, 5))
         starts = iter(self.pair(parity, "pgd/delta0"))
         monkeypatch.setattr(objective.attack, "start", lambda *_: next(starts))
         found = objective.perturb(self.pair(parity, "view"), tf.constant(SEED))
@@ -137,7 +137,7 @@ class TestPublishedNumbers:
         """In float64: in float32 rounding decides on which side of its ReLU an input near 0 falls."""
         keras.config.set_dtype_policy("float64")
         imported = self.models(parity, "state/")
-        objective = DS(imported.encoder, imported.projection_head, Augmentation(), LinfPGD(EPSILON, STEP_SIZE, 5))
+        objective = DS(imported.encoder, imported.projection_head, Augmentation(), PGD(EPSILON, STEP_SIZE, 5))
         objective.compile(optimizer="sgd")
         applied: list[tf.Tensor] = []
         monkeypatch.setattr(objective.optimizer, "apply", lambda gradients, _: applied.extend(gradients))

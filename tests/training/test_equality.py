@@ -12,8 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from acl_tf.attacks.pgd import LinfPGD
-from acl_tf.attacks.trades import TradesPGD
+from acl_tf.attacks.pgd import PGD
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.data.orders import Shuffled
 from acl_tf.finetune.base import FineTuner
@@ -43,12 +42,18 @@ def objective(variant: str) -> tuple[keras.Model, Data]:
     return contrastive.build(variant, synchronized=True, seed=3), LARGE
 
 
-def finetuner(cls: type[FineTuner], attack: type[LinfPGD], targets: np.ndarray | SemiSupervisedTargets):
+def finetuner(cls: type[FineTuner], targets: np.ndarray | SemiSupervisedTargets):
     """With a classifier in float64, which products have in float32."""
     layer = keras.layers.Dense(tiny.CLASSES, dtype="float64", name="fc")
     with mock.patch("acl_tf.finetune.base.zero_classifier", return_value=layer):
         encoder = tiny.make_encoder(synchronized=True)
-        tuner = cls(encoder, tiny.CLASSES, augmentation=CropFlip(2), attack=attack(8 / 255, 2 / 255, 2), seed=3)
+        tuner = cls(
+            encoder,
+            tiny.CLASSES,
+            augmentation=CropFlip(2),
+            attack=PGD(8 / 255, 2 / 255, 2, start=cls.attack_start),
+            seed=3,
+        )
     tuner.compile(optimizer=SGD(0.1, momentum=0.9, weight_decay=2e-4))
     tuner.optimizer.build(tuner.trainable_variables)
     return tuner, (SMALL, targets)
@@ -58,8 +63,8 @@ def finetuner(cls: type[FineTuner], attack: type[LinfPGD], targets: np.ndarray |
 CASES: dict[str, tuple[Callable[[], tuple[keras.Model, Data]], int]] = {
     **{variant: (functools.partial(objective, variant), 1) for variant in contrastive.VARIANTS},
     "a2a, five steps a call": (functools.partial(objective, "a2a"), 5),
-    "trades": (functools.partial(finetuner, TRADES, TradesPGD, LABELS), 1),
-    "distillation": (functools.partial(finetuner, Distillation, LinfPGD, TARGETS), 1),
+    "trades": (functools.partial(finetuner, TRADES, LABELS), 1),
+    "distillation": (functools.partial(finetuner, Distillation, TARGETS), 1),
 }
 
 

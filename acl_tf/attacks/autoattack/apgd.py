@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.attacks.autoattack.l1_ball import project_l1_in_box
 from acl_tf.attacks.autoattack.stepwise import (
     Attacked,
     AttackLoss,
@@ -20,7 +19,8 @@ from acl_tf.attacks.autoattack.stepwise import (
     is_wrong,
     value_and_gradient,
 )
-from acl_tf.attacks.pgd import L2PGD, PIXELS, LinfPGD, displaced, unit_l2
+from acl_tf.attacks.balls import L1, L2, PIXELS, Ball, Linf
+from acl_tf.attacks.l1_ball import project_l1_in_box
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.dlr import dlr
 from acl_tf.losses.targeted_dlr import targeted_dlr
@@ -74,7 +74,7 @@ class APGD(StepwiseAttack):
     fewer each time, at least 6 %. It does where the loss rose in no more than three quarters of the steps since the
     last one, or where neither the step size nor the best loss has changed since.
 
-    A subclass knows the ball: where to start, how to step, and how to return to it.
+    A subclass knows the ball.
 
     Args:
         epsilon: Radius of the ball, in pixels of [0, 1].
@@ -87,6 +87,7 @@ class APGD(StepwiseAttack):
     Attacks", ICML 2020, section 3 and Algorithm 1.
     """
 
+    ball: Ball
     #: Share of rising steps below which a checkpoint halves the step size.
     rho = 0.75
 
@@ -168,8 +169,9 @@ class APGD(StepwiseAttack):
         return Step({**state, "images": further, "previous": base}, images, found)
 
     def noise(self, attacked: Attacked) -> tf.Tensor:
-        """Draws where to start, relative to the images."""
-        raise NotImplementedError
+        """Draws where to start, relative to the images: on the surface of the ball."""
+        shape = attacked.images.shape[1:]
+        return self.ball.scaled(draw_each(attacked.seeds, lambda seed: self.ball.direction(shape, seed)), self.epsilon)
 
     def adaptation(self, attacked: Attacked) -> State:
         """Returns what `adapt` keeps of its own."""
@@ -198,51 +200,26 @@ class APGD(StepwiseAttack):
     ) -> tf.Tensor:
         """Returns the images one step on: three quarters of the step, and a quarter of the one before."""
         size = each(state["step_size"], base)
-        direct = self.project(base + size * self.unit(gradient), attacked.images)
+        direct = self.ball.project(base + size * self.ball.ascent(base, gradient), attacked.images, self.epsilon)
         share = each(tf.where(now.first, 1.0, 0.75), base)
         moved = base + share * (direct - base) + (1 - share) * (base - state["previous"])
-        return self.project(moved, attacked.images)
+        return self.ball.project(moved, attacked.images, self.epsilon)
 
     def enter(self, attacked: Attacked, state: State, number: tf.Tensor) -> tf.Tensor:
         """Returns where the phase begins that begins at a look: the best point so far, in the ball of that phase."""
         return state["best"]
 
-    def unit(self, gradient: tf.Tensor) -> tf.Tensor:
-        """Returns the direction of a step, of length 1."""
-        raise NotImplementedError
-
-    def project(self, images: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
-        """Returns images in the ball and in [0, 1]."""
-        raise NotImplementedError
-
 
 class LinfAPGD(APGD):
     """APGD in the l∞ ball, along the sign of the gradient."""
 
-    def noise(self, attacked: Attacked) -> tf.Tensor:
-        shape = attacked.images.shape[1:]
-        noise = draw_each(attacked.seeds, lambda seed: tf.random.stateless_uniform(shape, seed, -1.0, 1.0))
-        return self.epsilon * noise / tf.reduce_max(tf.abs(noise), PIXELS, keepdims=True)
-
-    def unit(self, gradient: tf.Tensor) -> tf.Tensor:
-        return tf.sign(gradient)
-
-    def project(self, images: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
-        return LinfPGD(self.epsilon, 0.0, 0).project(images, center)
+    ball = Linf()
 
 
 class L2APGD(APGD):
     """APGD in the l2 ball, along the gradient."""
 
-    def noise(self, attacked: Attacked) -> tf.Tensor:
-        shape = attacked.images.shape[1:]
-        return self.epsilon * unit_l2(draw_each(attacked.seeds, lambda seed: tf.random.stateless_normal(shape, seed)))
-
-    def unit(self, gradient: tf.Tensor) -> tf.Tensor:
-        return unit_l2(gradient)
-
-    def project(self, images: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
-        return L2PGD(self.epsilon, 0.0, 0).project(images, center)
+    ball = L2()
 
 
 class L1APGD(APGD):
@@ -258,6 +235,7 @@ class L1APGD(APGD):
     Algorithm 1 and section 3.3.
     """
 
+    ball = L1()
     #: The share of the pixels that move at first; the step size's divisor, and that of the smallest step size.
     share, divisor, smallest = 0.2, 1.5, 10.0
 
@@ -273,7 +251,7 @@ class L1APGD(APGD):
 
     def noise(self, attacked: Attacked) -> tf.Tensor:
         shape = attacked.images.shape[1:]
-        noise = draw_each(attacked.seeds, lambda seed: tf.random.stateless_normal(shape, seed))
+        noise = draw_each(attacked.seeds, lambda seed: self.ball.direction(shape, seed))
         return project_l1_in_box(attacked.images, noise, self.phases[0].epsilon)
 
     def adaptation(self, attacked: Attacked) -> State:
@@ -314,8 +292,7 @@ class L1APGD(APGD):
         return self._into(attacked, state["best"], self.schedule.at(number).epsilon)
 
     def _into(self, attacked: Attacked, images: tf.Tensor, epsilon: tf.Tensor) -> tf.Tensor:
-        center = attacked.images
-        return displaced(center, project_l1_in_box(center, images - center, epsilon))
+        return self.ball.displace(attacked.images, images - attacked.images, epsilon)
 
 
 #: By norm.

@@ -8,9 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.attacks.autoattack.rebatching import Model, in_batches
+from acl_tf.attacks.autoattack.rebatching import in_batches
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.margin import margin
+from acl_tf.types import Classifier
 
 IMAGES = 64  # that are looked at
 REPEATS = 5
@@ -50,8 +51,8 @@ def check_shape(shape: Sequence[int], attacks: Collection[str]) -> None:
 
 
 def check_model(
-    model: Model,
-    crafted_on: Model | None,
+    model: Classifier,
+    crafted_on: Classifier | None,
     images: np.ndarray,
     labels: np.ndarray,
     logits: np.ndarray,
@@ -85,7 +86,7 @@ def check_model(
     return [message for message in messages if message]
 
 
-def stochastic(model: Model, images: np.ndarray, batch_size: int) -> str | None:
+def stochastic(model: Classifier, images: np.ndarray, batch_size: int) -> str | None:
     """Returns a warning where the same images get other logits again."""
     predict = tf.function(model)
     logits = np.stack([in_batches(predict, batch_size, images) for _ in range(REPEATS)])
@@ -121,7 +122,9 @@ def saturation(logits: np.ndarray) -> str | None:
     )
 
 
-def zero_gradients(model: Model, images: np.ndarray, labels: np.ndarray, classes: int, batch_size: int) -> str | None:
+def zero_gradients(
+    model: Classifier, images: np.ndarray, labels: np.ndarray, classes: int, batch_size: int
+) -> str | None:
     """Returns a warning where the margin does not change with the pixels.
 
     Raises:

@@ -9,11 +9,9 @@ import tensorflow as tf
 from acl_tf.attacks.autoattack.stepwise import Attacked, Predict, State, StepwiseAttack, choose, is_wrong
 from acl_tf.losses.margin import margin
 from acl_tf.randomness import fold_in
+from acl_tf.stochastic import decide, draws_noise
+from acl_tf.types import Classifier
 
-# From images in [0, 1] to logits. A stochastic one may have two methods more, which get integers beside the images:
-# `seeded(images, seeds)`, whose noise is a function of the seeds, of shape `(batch, 2)`; it is what attacks ask; and
-# `decide(images, indices)`, whose logits tell what counts in the end, of images of these numbers.
-Model = Callable[[tf.Tensor], tf.Tensor]
 DRAWS = 1000  # more than any step takes, so that no two steps share one
 # Two logits this near to each other, relative to their size, change places with the size of the batch.
 TIE = 1e-6
@@ -84,7 +82,13 @@ class Rebatching:
     """
 
     def __init__(
-        self, attack: StepwiseAttack, crafted_on: Model, model: Model, classes: int, size: int, seed: tf.Tensor
+        self,
+        attack: StepwiseAttack,
+        crafted_on: Classifier,
+        model: Classifier,
+        classes: int,
+        size: int,
+        seed: tf.Tensor,
     ) -> None:
         self.attack = attack
         self.crafted_on = crafted_on
@@ -93,7 +97,7 @@ class Rebatching:
         self.size = size
         self.seed = seed
         # Where noise decides, every further question is a further chance to be called wrong.
-        self.once = attack.draws > 1 and not hasattr(model, "decide")
+        self.once = attack.draws > 1 and not draws_noise(model)
         self._advance = tf.function(self.advance)
         self._refill = tf.function(self.refill)
         self._verify = tf.function(self.verify)
@@ -195,21 +199,20 @@ class Rebatching:
         """Returns which of the adversarial images the model gets wrong: NaN is, a tie of logits is not."""
         logits, labels = self._shaped(decide(self.model, slots.adversarial, slots.rows)), slots.attacked.labels
         wrong = is_wrong(logits, labels)
-        if hasattr(self.model, "decide"):
+        if draws_noise(self.model):
             return wrong  # votes are numbers that no batch size changes
         above, own = margin(logits, labels), tf.gather(logits, labels, batch_dims=1)
         apart = above > TIE * tf.maximum(tf.abs(own), tf.abs(own + above))
         return wrong & (apart | tf.math.is_nan(above))
 
-    def _predict(self, model: Model, seeds: tf.Tensor, number: tf.Tensor) -> Predict:
+    def _predict(self, model: Classifier, seeds: tf.Tensor, number: tf.Tensor) -> Predict:
         """Returns the model with, if it takes them, seeds that differ from step to step and from draw to draw."""
-        seeded = getattr(model, "seeded", None)
-        if seeded is None:
+        if not draws_noise(model):
             return lambda images, draw: self._shaped(model(images))
 
         def predict(images: tf.Tensor, draw: tf.Tensor | int) -> tf.Tensor:
             return self._shaped(
-                seeded(images, seeds + tf.stack([tf.zeros_like(number), number * DRAWS + draw], axis=1))
+                model.seeded(images, seeds + tf.stack([tf.zeros_like(number), number * DRAWS + draw], axis=1))
             )
 
         return predict
@@ -232,8 +235,3 @@ def in_batches(function: Callable[..., tf.Tensor], size: int, *columns: np.ndarr
         rows = np.minimum(np.arange(begin, begin + size), count - 1)
         parts.append(function(*(tf.constant(column[rows]) for column in columns)).numpy())
     return np.concatenate(parts)[:count]
-
-
-def decide(model: Model, images: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """Returns the logits that tell what counts in the end, of shape `(batch, classes)`."""
-    return model.decide(images, indices) if hasattr(model, "decide") else model(images)

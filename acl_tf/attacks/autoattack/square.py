@@ -5,9 +5,8 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.attacks.autoattack.l1_ball import project_l1_in_box
 from acl_tf.attacks.autoattack.stepwise import Attacked, Predict, State, Step, StepwiseAttack, choose, is_wrong
-from acl_tf.attacks.pgd import PIXELS, displaced, l2_norm
+from acl_tf.attacks.balls import L1, L2, PIXELS, Ball, displaced
 from acl_tf.losses.margin import margin
 from acl_tf.randomness import draw_each, fold_in
 
@@ -117,8 +116,10 @@ class LinfSquare(Square):
 class BumpSquare(Square):
     """Moves what two windows hold into one of them, and adds a bump: for balls whose budget is shared by all pixels.
 
-    A bump falls off from its centre, with one sign in each half of its window. A subclass measures.
+    A bump falls off from its centre, with one sign in each half of its window. A subclass knows the ball.
     """
+
+    ball: Ball
 
     numbers = 5
     least_side = 3
@@ -153,11 +154,11 @@ class BumpSquare(Square):
         corner = _corner(draws[:, :2], side, size)
         inside = tf.cast(_window(corner, side, size), delta.dtype)
         other = tf.cast(_window(_corner(draws[:, 2:4], side, size), side, size), delta.dtype)
-        held = self.measure(delta * tf.maximum(inside, other), PLANE)  # (batch, 1, 1, channels)
-        old = delta * inside / (1e-12 + self.measure(delta * inside, PLANE))
+        held = self.ball.norm(delta * tf.maximum(inside, other), PLANE)  # (batch, 1, 1, channels)
+        old = delta * inside / (1e-12 + self.ball.norm(delta * inside, PLANE))
         signs = _signs(draws[:, tf.newaxis, tf.newaxis, self.numbers :])
         new = signs * self.bumps(corner, side, draws[:, 4] < 0.5, size) + old
-        new *= self.budget(self.measure(delta, PIXELS), held) / (1e-12 + self.measure(new, PLANE))
+        new *= self.budget(self.ball.norm(delta, PIXELS), held) / (1e-12 + self.ball.norm(new, PLANE))
         return self.into(center, delta * (1 - tf.maximum(inside, other)) + new)
 
     def bumps(self, corner: tf.Tensor, side: tf.Tensor, turned: tf.Tensor, size: int) -> tf.Tensor:
@@ -175,10 +176,6 @@ class BumpSquare(Square):
             bumps = tf.gather(bumps, index, axis=1 + axis, batch_dims=1)
         return bumps[..., tf.newaxis]
 
-    def measure(self, values: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
-        """Returns norms over some axes, which are kept."""
-        raise NotImplementedError
-
     def budget(self, used: tf.Tensor, held: tf.Tensor) -> tf.Tensor:
         """Returns the norm that each channel of a window may have: what the windows held, and what is left over."""
         raise NotImplementedError
@@ -191,15 +188,14 @@ class BumpSquare(Square):
 class L2Square(BumpSquare):
     """Square in the l2 ball."""
 
-    def measure(self, values: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
-        return l2_norm(values, axes)
+    ball = L2()
 
     def budget(self, used: tf.Tensor, held: tf.Tensor) -> tf.Tensor:
         left = tf.maximum(self.epsilon**2 - tf.square(used), 0)
         return tf.sqrt(left / held.shape[-1] + tf.square(held))
 
     def into(self, center: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-        return displaced(center, self.epsilon * delta / (1e-12 + l2_norm(delta)))
+        return displaced(center, self.epsilon * delta / (1e-12 + self.ball.norm(delta)))
 
 
 class L1Square(BumpSquare):
@@ -210,15 +206,13 @@ class L1Square(BumpSquare):
     """
 
     order = 1
-
-    def measure(self, values: tf.Tensor, axes: tuple[int, ...]) -> tf.Tensor:
-        return tf.reduce_sum(tf.abs(values), axes, keepdims=True)
+    ball = L1()
 
     def budget(self, used: tf.Tensor, held: tf.Tensor) -> tf.Tensor:
         return tf.maximum(self.epsilon - used, 0) + held * held.shape[-1]
 
     def into(self, center: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-        return displaced(center, project_l1_in_box(center, delta, self.epsilon))
+        return self.ball.displace(center, delta, self.epsilon)
 
 
 def bump(side: int, order: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from acl_tf.attacks.base import GradientAttack
+from acl_tf.attacks.base import check_numbers
 
 # What an attack carries from step to step: tensors with one row an image.
 State = dict[str, tf.Tensor]
@@ -70,7 +70,7 @@ class StepwiseAttack:
     draws = 1
 
     def __init__(self, epsilon: float, steps: int) -> None:
-        GradientAttack(epsilon, 0.0, steps)  # raises where they are out of range
+        check_numbers(epsilon=epsilon, steps=steps)
         if steps < 1:
             raise ValueError(f"`steps` must be positive. Received: steps={steps}")
         self.epsilon = epsilon

@@ -9,16 +9,18 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from acl_tf.attacks import BALLS
 from acl_tf.attacks.autoattack.apgd import APGD_NORMS, L1APGD
 from acl_tf.attacks.autoattack.checks import UnsuitableModelError, check_classes, check_model, check_shape, check_square
-from acl_tf.attacks.autoattack.fab import FAB_NORMS
-from acl_tf.attacks.autoattack.rebatching import Job, Model, Rebatching, decide, in_batches
+from acl_tf.attacks.autoattack.fab import FAB
+from acl_tf.attacks.autoattack.rebatching import Job, Rebatching, in_batches
 from acl_tf.attacks.autoattack.square import SQUARE_NORMS
 from acl_tf.attacks.autoattack.stepwise import StepwiseAttack
 from acl_tf.randomness import fold_in
+from acl_tf.stochastic import decide
+from acl_tf.types import Classifier
 
 logger = logging.getLogger(__name__)
-NORMS = ("linf", "l2", "l1")
 WRONG, ROBUST = -2, -1  # in `Tally.broken_by`
 
 
@@ -51,8 +53,8 @@ ATTACKS: dict[str, Callable[[str, float, Component], StepwiseAttack]] = {
     "apgd-ce": _apgd("cross_entropy"),
     "apgd-dlr": _apgd("dlr"),
     "apgd-t": _apgd("targeted_dlr"),
-    "fab": lambda norm, epsilon, component: FAB_NORMS[norm](epsilon, targeted=False),
-    "fab-t": lambda norm, epsilon, component: FAB_NORMS[norm](epsilon, targeted=True),
+    "fab": lambda norm, epsilon, component: FAB(epsilon, targeted=False, norm=norm),
+    "fab-t": lambda norm, epsilon, component: FAB(epsilon, targeted=True, norm=norm),
     "square": lambda norm, epsilon, component: SQUARE_NORMS[norm](epsilon),
 }
 CUSTOM = {
@@ -93,8 +95,8 @@ def components(version: str, norm: str, attacks: Sequence[str] | None = None) ->
     Raises:
         ValueError: If there is no such version, norm or attack.
     """
-    if norm not in NORMS:
-        raise ValueError(f"`norm` must be one of {', '.join(NORMS)}. Received: norm={norm!r}")
+    if norm not in BALLS:
+        raise ValueError(f"`norm` must be one of {', '.join(BALLS)}. Received: norm={norm!r}")
     if version not in VERSIONS:
         raise ValueError(f"`version` must be one of {', '.join(VERSIONS)}. Received: version={version!r}")
     if attacks is None:
@@ -207,14 +209,14 @@ class AutoAttack:
     Attacks", ICML 2020; https://github.com/fra31/auto-attack.
     """
 
-    model: Model
+    model: Classifier
     norm: str = "linf"
     epsilon: float = 8 / 255
     version: str = "standard"
     attacks: Sequence[str] | None = None
     seed: int = 0
     batch_size: int = 128
-    crafted_on: Model | None = None
+    crafted_on: Classifier | None = None
     warnings: list[str] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:

@@ -1,11 +1,14 @@
 """The Frank–Wolfe attack in the l1 ball."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import tensorflow as tf
+from pydantic import Field
 
-from acl_tf.attacks.pgd import L1PGD, displaced
+from acl_tf.attacks.balls import L1, displaced
 from acl_tf.attacks.unforeseen.latent import Latent, LatentAttack
+from acl_tf.config import NonNegative, Section
 
 
 class L1FrankWolfe(LatentAttack):
@@ -24,17 +27,26 @@ class L1FrankWolfe(LatentAttack):
     ddkang/advex-uar, advex_uar/attacks/fw_attack.py.
     """
 
-    def __init__(self, epsilon: float, steps: int) -> None:
+    class Settings(Section):
+        """The arguments of the constructor."""
+
+        epsilon: NonNegative = 12.0
+        steps: Annotated[int, Field(ge=0)] = 30
+
+    norm = "l1"
+
+    def __init__(self, epsilon: float = 12.0, steps: int = 30) -> None:
         super().__init__(epsilon, steps)
+        self.ball = L1()
 
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Latent:
-        return Latent(L1PGD(self.epsilon, 0.0, 0).start(shape, seed, dtype))
+        return Latent(self.ball.draw(shape, seed, self.epsilon, dtype))
 
     def render(self, images: tf.Tensor, latent: Latent) -> tf.Tensor:
         # At the bounds of [0, 1], too, the gradient says which way is up.
         return tf.grad_pass_through(lambda delta: displaced(images, delta))(latent.moving)
 
-    def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor | int, images: tf.Tensor) -> tf.Tensor:
         room = tf.where(gradient > 0, 1 - images, images)
         return towards(moving, furthest_corner(gradient, room, self.epsilon), number)
 
@@ -65,6 +77,6 @@ def furthest_corner(gradient: tf.Tensor, room: tf.Tensor, epsilon: float) -> tf.
     return tf.sign(gradient) * tf.cast(tf.reshape(sizes, shape), gradient.dtype)
 
 
-def towards(point: tf.Tensor, corner: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+def towards(point: tf.Tensor, corner: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
     """Returns the mean of the corners that were found in steps 0 to `number`, `point` being that of the earlier."""
     return point + (corner - point) / tf.cast(number + 1, point.dtype)

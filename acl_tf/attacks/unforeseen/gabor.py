@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from acl_tf.attacks.balls import PIXELS
 from acl_tf.attacks.unforeseen.latent import Latent, LatentAttack, convolved
 from acl_tf.randomness import fold_in
 
@@ -14,7 +15,6 @@ WIDTHS = (0.1, 0.4)  # standard deviation of a kernel's envelope, in sides
 FREQUENCIES = (3.0, SIDE / 4)  # waves a side
 RARITY = 14  # one pixel in so many is the centre of a kernel
 FLAT = 1e-3  # contrasts below this share of the largest are not raised to it
-PIXELS = (1, 2, 3)  # the axes of one image
 
 
 class GaborAttack(LatentAttack):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.attacks.pgd import l2_norm, unit_l2
+from acl_tf.attacks.balls import l2_norm, unit_l2
 from acl_tf.attacks.unforeseen.frank_wolfe import furthest_corner, towards
 from acl_tf.attacks.unforeseen.latent import Latent, LatentAttack
 from acl_tf.randomness import fold_in
@@ -93,7 +93,7 @@ class L2JPEG(JPEGAttack):
         radius = tf.random.stateless_uniform((counts[0], 1), fold_in(seed, 1), 0.0, 1.0, dtype) ** (1 / counts[1])
         return Latent(tf.clip_by_value(self.epsilon * radius * direction, -LARGEST, LARGEST))
 
-    def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor | int, images: tf.Tensor) -> tf.Tensor:
         return moving + self.step_size * unit_l2(gradient, COEFFICIENTS)
 
     def project(self, latent: Latent) -> tf.Tensor:
@@ -127,7 +127,7 @@ class L1JPEG(JPEGAttack):
         start = self.epsilon * signs * draws[:, 1:] / tf.reduce_sum(draws, axis=1, keepdims=True)
         return Latent(tf.clip_by_value(start, -LARGEST, LARGEST))
 
-    def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor | int, images: tf.Tensor) -> tf.Tensor:
         room = tf.fill(tf.shape(gradient), tf.cast(LARGEST, gradient.dtype))
         return towards(moving, furthest_corner(gradient, room, self.epsilon), number)
 

@@ -1,12 +1,11 @@
 """The loop of attacks that do not move pixels, but what a distortion is drawn from."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from acl_tf.attacks.base import AttackResult, Loss, checked
+from acl_tf.attacks.base import Attack, Loss, check_numbers
 
 
 class Latent(NamedTuple):
@@ -21,7 +20,7 @@ class Latent(NamedTuple):
     still: tuple[tf.Tensor, ...] = ()
 
 
-class LatentAttack:
+class LatentAttack(Attack):
     """Climbs a loss by its gradient with respect to the latent variables of a distortion.
 
     A subclass says where to start (`start`), what the distorted images are (`render`), how to step (`step`) and what
@@ -39,68 +38,45 @@ class LatentAttack:
     ddkang/advex-uar, advex_uar/attacks.
     """
 
+    unrolled_steps = 0
+
     def __init__(self, epsilon: float, steps: int, step_size: float = 0.0) -> None:
-        for name, value in {"epsilon": epsilon, "steps": steps, "step_size": step_size}.items():
-            if not math.isfinite(value) or value < 0:
-                raise ValueError(f"`{name}` must be finite and not negative. Received: {name}={value}")
-        self.epsilon = epsilon
-        self.steps = steps
+        check_numbers(epsilon=epsilon, steps=steps, step_size=step_size)
+        super().__init__(epsilon, steps)
         self.step_size = step_size
 
-    def __call__(self, images: tf.Tensor, loss: Loss, latent: Latent) -> AttackResult:
-        """Attacks a batch.
+    def begin(self, images: tf.Tensor, start: Latent) -> Latent:
+        return start
 
-        Args:
-            images: Images in [0, 1], of shape `(batch, height, width, channels)`, floating point. The batch alone may
-                be unknown in a graph.
-            loss: From images to one loss per example.
-            latent: Where to start; `start` draws one.
+    def advance(
+        self, images: tf.Tensor, loss: Loss, state: Latent, number: tf.Tensor | int
+    ) -> tuple[Latent, tf.Tensor]:
+        values, gradient = self.gradient(
+            lambda moving: loss(self.render(images, Latent(moving, state.still))), state.moving
+        )
+        stepped = self.step(state.moving, gradient, number, images)
+        value = tf.reduce_mean(tf.cast(values, images.dtype))  # a model in mixed precision may give halves
+        return state._replace(moving=self.project(Latent(stepped, state.still))), value
 
-        Returns:
-            The adversarial images, in [0, 1], and the losses on the way: the first is that of the start.
-
-        Raises:
-            ValueError: If images are not floating point, not in [0, 1], or of a size that the distortion cannot have.
-                In a graph values out of range are a `tf.errors.InvalidArgumentError` when the graph runs.
-        """
-        images = checked(images)
-
-        def body(number: tf.Tensor, moving: tf.Tensor, trace: tf.TensorArray) -> tuple:
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(moving)
-                values = loss(self.render(images, Latent(moving, latent.still)))
-            stepped = self.step(moving, tape.gradient(values, moving), number, images)
-            value = tf.reduce_mean(tf.cast(values, images.dtype))  # a model in mixed precision may give halves
-            moved = self.project(Latent(stepped, latent.still))
-            return number + 1, tf.ensure_shape(moved, latent.moving.shape), trace.write(number, value)
-
-        trace = tf.TensorArray(images.dtype, size=self.steps, element_shape=[])
-        start = (tf.constant(0), latent.moving, trace)
-        _, moving, trace = tf.while_loop(lambda number, *_: number < self.steps, body, start)
-        return AttackResult(self.render(images, Latent(moving, latent.still)), trace.stack())
+    def finish(self, images: tf.Tensor, state: Latent) -> tf.Tensor:
+        return self.render(images, state)
 
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Latent:
-        """Draws the latent variables of a distortion.
-
-        Args:
-            shape: Of the images.
-            seed: An int32 tensor of shape `(2,)`.
-            dtype: Of the images.
-        """
+        """Draws the latent variables of a distortion; arguments as of `Attack.start`."""
         raise NotImplementedError
 
     def render(self, images: tf.Tensor, latent: Latent) -> tf.Tensor:
         """Returns the distorted images, in [0, 1]."""
         raise NotImplementedError
 
-    def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor, images: tf.Tensor) -> tf.Tensor:
+    def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor | int, images: tf.Tensor) -> tf.Tensor:
         """Returns the variables one step further up: here along the sign of the gradient.
 
         Args:
             moving: The variables.
-            gradient: Of the loss, and of their shape.
-            number: Of the step, from 0.
-            images: That are attacked.
+            gradient: Gradient of the loss, of their shape.
+            number: Number of this step, from 0.
+            images: Images that are attacked.
         """
         return moving + self.step_size * tf.sign(gradient)
 

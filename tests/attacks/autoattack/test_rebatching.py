@@ -7,10 +7,11 @@ import pytest
 import tensorflow as tf
 
 from acl_tf.attacks.autoattack.apgd import LinfAPGD
-from acl_tf.attacks.autoattack.fab import L2FAB
+from acl_tf.attacks.autoattack.fab import FAB
 from acl_tf.attacks.autoattack.rebatching import DRAWS, Job, Outcome, Rebatching
 from acl_tf.attacks.autoattack.square import LinfSquare
 from acl_tf.attacks.autoattack.stepwise import Attacked, Predict, State, Step, StepwiseAttack, is_wrong
+from acl_tf.types import Classifier
 from tests.attacks.stepping import hilly, pixels, robust
 
 LABELS = np.zeros(6, np.int32)
@@ -102,7 +103,7 @@ def test_nothing_is_traced_twice():
     assert crafted_on.times == 1 and model.times == 1
 
 
-@pytest.mark.parametrize("attack", [LinfAPGD(0.01, "dlr", 15), L2FAB(0.03, 8), LinfSquare(0.01, 20)])
+@pytest.mark.parametrize("attack", [LinfAPGD(0.01, "dlr", 15), FAB(0.03, 8, norm="l2"), LinfSquare(0.01, 20)])
 def test_no_attack_is_traced_twice(attack):
     images = pixels(6, low=0.1, high=0.9)
     labels = hilly(images).numpy().argmax(axis=1)
@@ -115,7 +116,7 @@ def test_no_attack_is_traced_twice(attack):
     assert model.times == once
 
 
-@pytest.mark.parametrize("attack", [LinfAPGD(0.004, "dlr", 15), L2FAB(0.03, 8), LinfSquare(0.01, 20)])
+@pytest.mark.parametrize("attack", [LinfAPGD(0.004, "dlr", 15), FAB(0.03, 8, norm="l2"), LinfSquare(0.01, 20)])
 def test_size_and_order_of_the_batch_change_nothing(attack):
     images = pixels(12, low=0.1, high=0.9)
     labels = hilly(images).numpy().argmax(axis=1)
@@ -182,6 +183,9 @@ class Asked:
         self.indices: list[np.ndarray] = []
 
     def __call__(self, images: tf.Tensor) -> tf.Tensor:
+        raise AssertionError("asked without seeds")
+
+    def for_images(self, indices: tf.Tensor) -> Classifier:
         raise AssertionError("asked without seeds")
 
     def seeded(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:

@@ -13,10 +13,11 @@ import tensorflow as tf
 
 from acl_tf.attacks.autoattack import suite as autoattack
 from acl_tf.attacks.autoattack.apgd import APGD_NORMS, L1APGD, LinfAPGD
-from acl_tf.attacks.autoattack.fab import FAB_NORMS, L2FAB
+from acl_tf.attacks.autoattack.fab import FAB
 from acl_tf.attacks.autoattack.rebatching import Job
 from acl_tf.attacks.autoattack.square import SQUARE_NORMS, L2Square
 from acl_tf.attacks.autoattack.suite import ATTACKS, ROBUST, WRONG, AutoAttack, AutoAttackResult, Component, components
+from acl_tf.attacks.balls import L2
 from tests.attacks.stepping import ORDERS, Linear, hilly, pixels
 
 REAL = dict(ATTACKS)
@@ -36,7 +37,7 @@ def short() -> Iterator[None]:
         for name, loss in LOSSES.items():
             patch.setitem(ATTACKS, name, lambda norm, epsilon, _, loss=loss: APGD_NORMS[norm](epsilon, loss, 8))
         for name in ("fab", "fab-t"):
-            patch.setitem(ATTACKS, name, lambda norm, epsilon, _, name=name: FAB_NORMS[norm](epsilon, 6, name != "fab"))
+            patch.setitem(ATTACKS, name, lambda norm, epsilon, _, name=name: FAB(epsilon, 6, name != "fab", norm))
         patch.setitem(ATTACKS, "square", lambda norm, epsilon, _: SQUARE_NORMS[norm](epsilon, queries=40))
         yield
 
@@ -99,7 +100,7 @@ def test_the_attacks_are_as_long_as_published():
         assert len(REAL[name]("l1", 12.0, Component()).phases) == 1
     for name, targeted in (("fab", False), ("fab-t", True)):
         attack = REAL[name]("l2", 0.5, Component())
-        assert isinstance(attack, L2FAB)
+        assert isinstance(attack, FAB) and isinstance(attack.ball, L2)
         assert (attack.steps, attack.targeted, attack.epsilon) == (100, targeted, 0.5)
     attack = REAL["square"]("l2", 0.5, Component())
     assert isinstance(attack, L2Square) and (attack.steps, attack.share) == (5001, 0.8)

@@ -203,7 +203,8 @@ def test_convolved_with_a_kernel_for_each_image_and_channel():
 def test_numbers(name, value):
     with pytest.raises(ValueError) as error:
         LatentAttack(**{"epsilon": 0.1, "steps": 1, "step_size": 0.1, name: value})
-    assert str(error.value) == f"`{name}` must be finite and not negative. Received: {name}={value}"
+    expected = "must not be negative" if value < 0 else "must be finite"
+    assert str(error.value) == f"`{name}` {expected}. Received: {name}={value}"
 
 
 @every_attack

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from acl_tf.attacks.autoattack.hyperplane import nearest_l1, nearest_l2, nearest_linf
+from acl_tf.attacks.hyperplane import nearest_l1, nearest_l2, nearest_linf
 
 NEAREST = {"linf": nearest_linf, "l2": nearest_l2, "l1": nearest_l1}
 ORDERS = {"linf": np.inf, "l2": 2, "l1": 1}

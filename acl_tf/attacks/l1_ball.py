@@ -1,6 +1,31 @@
-"""The part of an l1 ball that lies in [0, 1]."""
+"""Projections onto the l1 ball, and onto the part of it that lies in [0, 1]."""
 
 import tensorflow as tf
+
+
+def project_l1(delta: tf.Tensor, epsilon: float) -> tf.Tensor:
+    """Euclidean projection of each perturbation onto the l1 ball.
+
+    Args:
+        delta: Shape `(batch, height, width, channels)`.
+        epsilon: Radius of the ball.
+
+    Returns:
+        The nearest points of the ball, of the same shape.
+
+    Reference: Duchi et al., "Efficient Projections onto the l1-Ball for Learning in High Dimensions", ICML 2008,
+    Figure 1.
+    """
+    # In float64: the sums of thousands of pixels are compared with single ones.
+    sizes = tf.cast(tf.reshape(tf.abs(delta), [tf.shape(delta)[0], -1]), tf.float64)
+    largest_first = tf.sort(sizes, direction="DESCENDING")
+    ranks = tf.range(1, tf.shape(sizes)[1] + 1, dtype=tf.float64)
+    # What each size must be lowered by if only those up to it remain; it holds for the last that does remain.
+    thresholds = (tf.cumsum(largest_first, axis=1) - epsilon) / ranks
+    remaining = tf.reduce_sum(tf.cast(largest_first > thresholds, tf.int32), axis=1)
+    threshold = tf.gather(thresholds, tf.maximum(remaining - 1, 0), batch_dims=1)[:, tf.newaxis]
+    projected = tf.maximum(sizes - tf.maximum(threshold, 0), 0)
+    return tf.sign(delta) * tf.cast(tf.reshape(projected, tf.shape(delta)), delta.dtype)
 
 
 def project_l1_in_box(center: tf.Tensor, delta: tf.Tensor, epsilon: tf.Tensor | float) -> tf.Tensor:

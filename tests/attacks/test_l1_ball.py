@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from acl_tf.attacks.autoattack.l1_ball import project_l1_in_box
+from acl_tf.attacks.l1_ball import project_l1_in_box
 from tests.attacks.stepping import extremes
 from tests.reference import l1_in_box
 
