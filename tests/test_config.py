@@ -26,6 +26,7 @@ from acl_tf.models import BACKBONES
 from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training import config as training_config
 
+PGD = "name, norm, epsilon, step_size, steps, start, momentum, clip_start, sparsity"
 ARCHITECTURES = "resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
 
 
@@ -92,7 +93,15 @@ configurations = st.builds(
     ),
     objective=st.fixed_dictionaries({"variant": st.just("ds"), "alpha": non_negative, "temperature": positive})
     | st.fixed_dictionaries({"variant": st.sampled_from(["a2a", "a2s"]), "temperature": positive}),
-    attack=st.fixed_dictionaries({"epsilon": non_negative, "step_size": non_negative, "steps": st.integers(0, 100)}),
+    attack=st.fixed_dictionaries(
+        {
+            "norm": st.sampled_from(["linf", "l2", "l1"]),
+            "epsilon": non_negative,
+            "step_size": st.none() | non_negative,
+            "steps": st.integers(0, 100),
+            "start": st.sampled_from(["uniform", "normal", "zero"]),
+        }
+    ),
     optimizer=st.builds(
         dict,
         st.fixed_dictionaries({"name": st.just("adamw"), "weight_decay": non_negative})
@@ -163,13 +172,12 @@ def test_a_count_may_not_be_written_as_a_fraction():
         (
             "attack.epsilom",
             0.1,
-            'Unknown configuration key attack.epsilom; did you mean "epsilon"? Known there: epsilon, step_size, '
-            "steps. Received: 0.1",
+            f'Unknown configuration key attack.epsilom; did you mean "epsilon"? Known there: {PGD}. Received: 0.1',
         ),
         (
             "attack.zzz",
             0.1,
-            "Unknown configuration key attack.zzz. Known there: epsilon, step_size, steps. Received: 0.1",
+            f"Unknown configuration key attack.zzz. Known there: {PGD}. Received: 0.1",
         ),
         (
             "atack.epsilon",

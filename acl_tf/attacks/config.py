@@ -1,24 +1,39 @@
-"""The configuration of an attack in training."""
+"""The section `attack` of a training: the name of an attack, and the settings of its class."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from acl_tf.config import NonNegative, Section
+from acl_tf.attacks import ATTACKS
+from acl_tf.config import Choice, Section, Settings
 
 if TYPE_CHECKING:
-    from acl_tf.attacks.pgd import LinfPGD
+    from acl_tf.attacks.base import Attack
+
+ATTACK = Choice(ATTACKS, "attack", "pgd")
+# Step of training in l∞, whatever the radius; in other norms it is the share of the radius that PGD has.
+STEP_SIZE = 2 / 255
 
 
-class AttackConfig(Section):
-    """L∞ PGD on NT-Xent; `epsilon` and `step_size` in pixels of [0, 1], fractions such as `8/255` are read."""
+def published_attack(settings: Settings, steps: int, defaults: Settings) -> Settings:
+    """Returns the defaults of the section `attack` of a training, which are PGD's; other attacks have their own.
 
-    epsilon: NonNegative = 8 / 255
-    step_size: NonNegative = 2 / 255
-    steps: Annotated[int, Field(ge=0)] = 5
+    Args:
+        settings: Nested mappings, as read from YAML.
+        steps: Number of steps.
+        defaults: Defaults of the method, by section.
 
-    def build(self) -> "LinfPGD":
-        """Returns the attack."""
-        from acl_tf.attacks.pgd import LinfPGD
+    Raises:
+        UsageError: If there is no attack of the name that the settings choose.
+    """
+    if ATTACK.name_in(settings) != ATTACK.default:
+        return {}
+    section = settings.get(ATTACK.section)
+    norm = section.get("norm", "linf") if isinstance(section, Mapping) else "linf"
+    step_size = {"step_size": STEP_SIZE} if norm == "linf" else {}
+    return {ATTACK.section: {"steps": steps, **step_size, **defaults.get(ATTACK.section, {})}}
 
-        return LinfPGD(self.epsilon, self.step_size, self.steps)
+
+def build_attack(section: Section) -> "Attack":
+    """Builds the attack that a section describes."""
+    settings: dict[str, Any] = section.model_dump()
+    return ATTACKS[settings.pop(ATTACK.key)](**settings)

@@ -1,13 +1,14 @@
 """The train step that all supervised methods share."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
-from acl_tf.attacks.base import GradientAttack, Loss
-from acl_tf.attacks.pgd import LinfPGD
+from acl_tf.attacks.base import Attack, Loss
+from acl_tf.attacks.pgd import PGD
 from acl_tf.config import Section, checked_settings
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.models.branch import Branch
@@ -60,8 +61,8 @@ class FineTuner(keras.Model):
 
     #: Whether the method trains against an attack; if not, the section `attack` holds the ball of validation alone.
     attacks: ClassVar[bool] = True
-    #: The attack that the method is published with.
-    attack_class: ClassVar[type[GradientAttack]] = LinfPGD
+    #: What the method sets in other sections, where neither the user nor the recipe does.
+    defaults: ClassVar[Mapping[str, Any]] = {}
     #: The losses that `losses` returns, by name, beside the one that is minimised.
     parts: ClassVar[tuple[str, ...]] = ()
 
@@ -71,7 +72,7 @@ class FineTuner(keras.Model):
         num_classes: int,
         branch: Branch | str = Branch.ADVERSARIAL,
         augmentation: CropFlip | None = None,
-        attack: GradientAttack | None = None,
+        attack: Attack | None = None,
         *,
         seed: int = 0,
         name: str | None = None,
@@ -84,7 +85,7 @@ class FineTuner(keras.Model):
         self.classifier = zero_classifier(num_classes)
         self.classifier.build((None, encoder.feature_dim))
         self.augmentation = augmentation or CropFlip()
-        self.attack = attack or (self.attack_class(8 / 255, 2 / 255, 10) if self.attacks else None)
+        self.attack = attack or (self.default_attack() if self.attacks else None)
         self.seed = seed
         self.step = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica", name="step"
@@ -93,6 +94,11 @@ class FineTuner(keras.Model):
         # Made when an attack is traced, for it takes a moment.
         self.frozen_branch = functools.cache(self._frozen_branch)
         self.built = True
+
+    @classmethod
+    def default_attack(cls) -> Attack:
+        """Returns the attack that the method is published with."""
+        return PGD(**{"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 10, **cls.defaults.get("attack", {})})
 
     @property
     def smoothing_sigma(self) -> float | None:

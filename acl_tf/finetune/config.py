@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from acl_tf.attacks.config import AttackConfig
+from acl_tf.attacks import BALLS
+from acl_tf.attacks.config import ATTACK, build_attack, published_attack
 from acl_tf.config import (
     Choice,
     CommandConfig,
@@ -17,6 +18,7 @@ from acl_tf.config import (
     Settings,
     Share,
     as_tuple,
+    known,
 )
 from acl_tf.data.config import DataConfig
 from acl_tf.finetune import METHODS, Mode
@@ -95,20 +97,27 @@ class ModeSettings(Section):
 METHOD = Choice(METHODS, "method", "trades", shared=(ModeSettings,))
 
 
-class FinetuneAttackConfig(AttackConfig):
-    """L∞ PGD in training; on the KL divergence in TRADES, on cross-entropy in AT."""
-
-    steps: Annotated[int, Field(ge=0)] = 10
+STEPS = 10  # of PGD in training
 
 
 class BallConfig(Section):
     """The ball in which the validation attacks, where the method trains without an attack.
 
     Attributes:
-        epsilon: Radius of the ball, in pixels of [0, 1].
+        norm: `linf`, `l2` or `l1`.
+        epsilon: Radius of the ball; l∞ in pixels of [0, 1], l2 and l1 over the whole image in that unit.
     """
 
+    norm: Annotated[str, known(BALLS)] = "linf"
     epsilon: NonNegative = 8 / 255
+
+    @classmethod
+    def of(cls, section: Section) -> "BallConfig":
+        """Returns the ball of a section `attack`; an attack without a norm is validated in l∞."""
+        if isinstance(section, cls):
+            return section
+        attack = build_attack(section)
+        return cls(norm=attack.norm or "linf", epsilon=attack.epsilon)
 
 
 class StepwiseSGDConfig(Section):
@@ -174,11 +183,22 @@ class FinetuneConfig(CommandConfig):
     @classmethod
     def sections(cls, settings: Settings) -> Sections:
         attacks = METHOD.class_in(settings).attacks
-        return {"method": METHOD.section_in(settings), "attack": FinetuneAttackConfig if attacks else BallConfig}
+        return {
+            "method": METHOD.section_in(settings),
+            "attack": ATTACK.section_in(settings) if attacks else BallConfig,
+        }
+
+    @classmethod
+    def published(cls, settings: Settings) -> Settings:
+        method = METHOD.class_in(settings)
+        attack = published_attack(settings, STEPS, method.defaults) if method.attacks else {}
+        return {**method.defaults, **attack}
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:
-        return [METHOD.class_in(settings), *random_backbone(settings)]
+        method = METHOD.class_in(settings)
+        attack = [ATTACK.class_in(settings)] if method.attacks else []
+        return [method, *attack, *random_backbone(settings)]
 
 
 def random_backbone(settings: Settings) -> list[Any]:

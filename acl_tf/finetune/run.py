@@ -8,13 +8,14 @@ from typing import Any
 
 import keras
 
+from acl_tf.attacks.config import build_attack
 from acl_tf.config import Section
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.data.orders import Order, Shuffled
 from acl_tf.data.splits import fingerprint_with_labels, label_subset, labels_of, take
 from acl_tf.finetune import METHODS
 from acl_tf.finetune.base import FineTuner
-from acl_tf.finetune.config import FinetuneConfig, StepwiseSGDConfig
+from acl_tf.finetune.config import BallConfig, FinetuneConfig, StepwiseSGDConfig
 from acl_tf.finetune.inputs import Inputs, StartingEncoder, check_encoder, load_images, load_inputs
 from acl_tf.finetune.linear_probe import freeze
 from acl_tf.finetune.validation import Validation
@@ -104,7 +105,7 @@ def train_classifier(run: Run, tuner: FineTuner, inputs: Inputs, data: Data, ord
         tuner,
         inputs.validation,
         config.validation,
-        config.attack,
+        BallConfig.of(config.attack),
         config.training,
         selection,
         run.workers,
@@ -142,13 +143,12 @@ def build_tuner(
         start: The encoder.
         num_classes: Number of classes.
     """
-    attack = config.attack
     return method(
         start.encoder,
         num_classes,
         branch=config.encoder.branch or start.default_branch,
         augmentation=CropFlip(**config.augmentation.model_dump()),
-        attack=method.attack_class(attack.epsilon, attack.step_size, attack.steps) if method.attacks else None,
+        attack=build_attack(config.attack) if method.attacks else None,
         seed=config.training.seed,
         **{key: getattr(settings, key) for key in method.Settings.model_fields},
     )

@@ -129,7 +129,7 @@ def teacher_config(config: SemiSupervisedConfig) -> FinetuneConfig:
         "data": config.data.model_dump(),
         "augmentation": config.augmentation.model_dump(),
         "method": {"name": "standard"},
-        "attack": {key: getattr(config.attack, key) for key in BallConfig.model_fields},
+        "attack": BallConfig.of(config.attack).model_dump(),
         "optimizer": teacher.optimizer.model_dump(),
         "training": training,
         "validation": {**config.validation.model_dump(), "every": teacher.epochs},

@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
+from acl_tf.attacks.config import ATTACK, published_attack
 from acl_tf.config import CommandConfig, Count, NonNegative, Section, Sections, Settings, Share, as_tuple
 from acl_tf.errors import UsageError
 from acl_tf.finetune import BASELINES
 from acl_tf.finetune.config import (
+    STEPS,
     CropFlipConfig,
     EncoderConfig,
-    FinetuneAttackConfig,
     LabelledDataConfig,
     Labels,
     StepwiseSGDConfig,
@@ -105,18 +106,24 @@ class SemiSupervisedConfig(CommandConfig):
     augmentation: CropFlipConfig = CropFlipConfig()
     teacher: TeacherConfig = TeacherConfig()
     distillation: Any
-    attack: FinetuneAttackConfig = FinetuneAttackConfig()
+    attack: Any
     optimizer: StudentOptimizerConfig = StudentOptimizerConfig()
     training: StudentRunConfig = StudentRunConfig()
     validation: ValidationConfig = ValidationConfig()
 
     @classmethod
     def sections(cls, settings: Settings) -> Sections:
-        return {"distillation": distillation_section(student_class(settings.get("baseline")))}
+        student = student_class(settings.get("baseline"))
+        return {"distillation": distillation_section(student), "attack": ATTACK.section_in(settings)}
+
+    @classmethod
+    def published(cls, settings: Settings) -> Settings:
+        student = student_class(settings.get("baseline"))
+        return {**student.defaults, **published_attack(settings, STEPS, student.defaults)}
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:
-        return [student_class(settings["baseline"]), *random_backbone(settings)]
+        return [student_class(settings["baseline"]), ATTACK.class_in(settings), *random_backbone(settings)]
 
     @model_validator(mode="after")
     def _the_baseline_is_not_pre_trained(self) -> "SemiSupervisedConfig":

@@ -1,8 +1,10 @@
 """TRADES: accuracy on clean images, and predictions that an attack does not move."""
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import tensorflow as tf
 
-from acl_tf.attacks.trades import TradesPGD
 from acl_tf.config import NonNegative, Section
 from acl_tf.finetune.base import FineTuner, Losses
 from acl_tf.losses.cross_entropy import cross_entropy
@@ -27,7 +29,8 @@ class TRADES(FineTuner):
 
         beta: NonNegative = 6.0
 
-    attack_class = TradesPGD
+    # At the image itself the KL divergence has no gradient.
+    defaults: ClassVar[Mapping[str, Any]] = {"attack": {"start": "normal"}}
     parts = ("cross_entropy", "kl_divergence")
 
     def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

@@ -10,6 +10,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from acl_tf import record_text
+from acl_tf.attacks import ATTACK_WORDS, NORM_WORDS
 from acl_tf.errors import ModelFolderError
 from acl_tf.model_folder.files import CARD
 from acl_tf.records import Record
@@ -214,14 +215,24 @@ def _facts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, str(value)
     attack = attack_in_training(config)
     if attack:
-        radius, step_size = record_text.epsilon(attack["epsilon"]), record_text.epsilon(attack.get("step_size"))
-        yield "attack in training", f"PGD, l∞ {radius}, {attack.get('steps')} steps of {step_size}"
+        yield "attack in training", _attack(attack)
     elif "attack" in recipe:
         yield "attack in training", "none"
     if config.get("classes"):
         yield "classes", ", ".join(config["classes"])
     if config.get("versions"):
         yield "versions", ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+
+
+def _attack(attack: Mapping[str, Any]) -> str:
+    """Writes the attack of a recipe; those of acl-tf 0.1 do not say that it is PGD in l∞."""
+    name, norm = (attack.get("name"), attack.get("norm")) if "name" in attack else ("pgd", "linf")
+    radius = f"{NORM_WORDS.get(str(norm), norm)} " if norm else ""
+    step = f" of {record_text.epsilon(attack['step_size'])}" if attack.get("step_size") is not None else ""
+    return (
+        f"{ATTACK_WORDS.get(str(name), name)}, {radius}{record_text.epsilon(attack['epsilon'])}, "
+        f"{attack.get('steps')} steps{step}"
+    )
 
 
 def _at(value: Any, *keys: str) -> Any:

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import model_validator
 
-from acl_tf.attacks.config import AttackConfig
-from acl_tf.config import Choice, CommandConfig, Count, Section, Sections, Settings
+from acl_tf.attacks.config import ATTACK, published_attack
+from acl_tf.config import Choice, CommandConfig, Count, Sections, Settings
 from acl_tf.data import ORDERS
 from acl_tf.data.config import DataConfig
 from acl_tf.models import BACKBONES
@@ -52,25 +52,26 @@ class PretrainConfig(CommandConfig):
     @classmethod
     def sections(cls, settings: Settings) -> Sections:
         objective = OBJECTIVE.class_in(settings)
-        attack: type[Section] | None = AttackConfig if objective.attacks else None
         return {
             "order": ORDER.section_in(settings),
             "augmentation": objective.Augmentation,
             "model": objective.Model,
             "objective": OBJECTIVE.section_in(settings),
-            "attack": attack,
+            "attack": ATTACK.section_in(settings) if objective.attacks else None,
             "optimizer": OPTIMIZER.section_in(settings),
         }
 
     @classmethod
     def published(cls, settings: Settings) -> Settings:
-        return OBJECTIVE.class_in(settings).defaults
+        objective = OBJECTIVE.class_in(settings)
+        attack = published_attack(settings, 5, objective.defaults) if objective.attacks else {}
+        return {**objective.defaults, **attack}
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:
-        return [choice.class_in(settings) for choice in (OBJECTIVE, ORDER, OPTIMIZER)] + [
-            BACKBONES[settings["model"]["arch"]]
-        ]
+        attack = (ATTACK,) if OBJECTIVE.class_in(settings).attacks else ()
+        classes = [choice.class_in(settings) for choice in (OBJECTIVE, ORDER, OPTIMIZER, *attack)]
+        return [*classes, BACKBONES[settings["model"]["arch"]]]
 
     @model_validator(mode="after")
     def _wide_networks_have_no_stem(self) -> "PretrainConfig":

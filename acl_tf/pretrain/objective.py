@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from acl_tf.attacks.base import GradientAttack, Loss
+from acl_tf.attacks.base import Attack, Loss
 from acl_tf.config import Section, checked_settings
 from acl_tf.data.augment import Augmentation
 from acl_tf.data.config import AugmentationConfig
@@ -79,7 +79,7 @@ class Objective(keras.Model):
         encoder: Encoder,
         projection_head: PairedModel | None = None,
         augmentation: Any = None,
-        attack: GradientAttack | None = None,
+        attack: Attack | None = None,
         *,
         horizon: Horizon | None = None,
         seed: int = 0,
@@ -191,7 +191,8 @@ class Objective(keras.Model):
             raise ValueError(f"`attack` must be given to an objective that attacks. Received: {self.name}, attack=None")
         starts = [self._start(view, fold_in(seed, number)) for number, view in enumerate(images)]
         unrolled = True if replicas() > 1 else None  # negatives come from all replicas
-        result = self.attack(tf.concat(images, axis=0), loss, tf.concat(starts, axis=0), unrolled)
+        start = tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *starts)
+        result = self.attack(tf.concat(images, axis=0), loss, start, unrolled)
         if self.attack.steps > 0:
             self.measurements.update_state(
                 {"attack_loss_before": result.losses[0], "attack_loss_after": result.losses[-1]}
@@ -258,5 +259,5 @@ class Objective(keras.Model):
             parts = [part for part in (self.encoder, self.projection_head) if part is not None]
             return [FrozenBranch(part, branch) for part in parts]
 
-    def _start(self, view: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    def _start(self, view: tf.Tensor, seed: tf.Tensor) -> Any:
         return rows_of_global_batch(tf.shape(view), lambda shape: self.attack.start(shape, seed, view.dtype))

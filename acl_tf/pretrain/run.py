@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from acl_tf.attacks.config import build_attack
 from acl_tf.data import ORDERS, sources
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.orders import Order
@@ -106,7 +107,7 @@ def build_objective(
     return method(
         *networks,
         augmentation=config.augmentation.build(size),
-        attack=config.attack.build() if config.attack else None,
+        attack=build_attack(config.attack) if config.attack else None,
         horizon=horizon,
         seed=config.training.seed,
         micro_batches=config.training.micro_batches,

@@ -24,6 +24,7 @@ from acl_tf.config import (
 )
 from acl_tf.errors import UsageError
 from acl_tf.files import tidy, write_atomically
+from acl_tf.record_text import flat
 from acl_tf.versions import versions
 
 # What may differ when a run goes on: where things are and how often they are written, never what is computed.
@@ -180,13 +181,9 @@ def _read(about: Path) -> dict[str, Any]:
 
 
 def _settings(config: Any, keys: list[str]) -> str:
-    values = []
-    for key in keys:
-        value = config
-        for name in key.split("."):
-            value = getattr(value, name)
-        values.append(f"{key}={value}")
-    return ", ".join(values)
+    """Writes the values of dotted keys, without those that the configuration does not have."""
+    values = flat(config.model_dump())
+    return ", ".join(f"{key}={values[key]}" for key in keys if key in values)
 
 
 def _named(plugins: Sequence[Mapping[str, str]]) -> str:

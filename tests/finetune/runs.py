@@ -15,6 +15,7 @@ import safetensors.numpy
 from acl_tf.config import merge
 from acl_tf.data.orders import Order
 from acl_tf.errors import Interrupted
+from acl_tf.finetune import METHODS
 from acl_tf.training.metrics_log import read_metrics
 
 COUNT, CLASSES = 36, 3
@@ -27,7 +28,9 @@ SETTINGS = {
 
 
 def settings(dataset: Path, base: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return merge(merge(merge(SETTINGS, base), {"data": {"dataset": str(dataset)}}), more)
+    merged = merge(merge(merge(SETTINGS, base), {"data": {"dataset": str(dataset)}}), more)
+    name = merged.get("method", {}).get("name", "trades")
+    return merged if METHODS[name].attacks else {**merged, "attack": {}}
 
 
 def write_noise(file: Path, seed: int = 0) -> Path:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import yaml
 
-from acl_tf.attacks.pgd import LinfPGD
-from acl_tf.attacks.trades import TradesPGD
+from acl_tf.attacks.pgd import PGD
+from acl_tf.attacks.unforeseen.frank_wolfe import L1FrankWolfe
 from acl_tf.config import build, merge, read_settings, recipe_names, to_yaml
 from acl_tf.errors import UsageError
 from acl_tf.finetune import METHODS
-from acl_tf.finetune.config import FinetuneConfig, StepwiseSGDConfig
+from acl_tf.finetune.config import BallConfig, FinetuneConfig, StepwiseSGDConfig
 from acl_tf.finetune.distillation import Distillation
 from acl_tf.finetune.inputs import StartingEncoder
 from acl_tf.finetune.run import build_finetuner, build_sgd
@@ -165,8 +165,8 @@ def start() -> StartingEncoder:
     return StartingEncoder(make_encoder(), Branch.STANDARD, None)
 
 
-@pytest.mark.parametrize("method, attack, own", [("at", LinfPGD, {}), ("trades", TradesPGD, {"beta": 2.5})])
-def test_every_setting_reaches_the_tuner(start, method, attack, own):
+@pytest.mark.parametrize("method, begin, own", [("at", "uniform", {}), ("trades", "normal", {"beta": 2.5})])
+def test_every_setting_reaches_the_tuner(start, method, begin, own):
     config = finetune(
         method={"name": method, "mode": "linear", **own},
         attack={"epsilon": 0.1, "step_size": 0.03, "steps": 7},
@@ -174,7 +174,7 @@ def test_every_setting_reaches_the_tuner(start, method, attack, own):
         training={"seed": 11},
     )
     tuner = build_finetuner(config, start, 5)
-    assert type(tuner) is METHODS[method] and type(tuner.attack) is attack
+    assert type(tuner) is METHODS[method] and tuner.attack.start_kind == begin
     assert tuner.classifier.units == 5 and tuner.seed == 11
     assert (tuner.augmentation.padding, tuner.augmentation.flip) == (2, False)
     assert not start.encoder.trainable
@@ -192,11 +192,42 @@ def test_a_method_that_does_not_attack(start, method, own):
     assert str(error.value) == (f"`attack` must be given to a method that attacks. Received: {tuner.name}, attack=None")
 
 
-@pytest.mark.parametrize("method, attack", [("at", LinfPGD), ("trades", TradesPGD)])
-def test_the_attack_that_a_method_is_published_with(start, method, attack):
-    tuner = METHODS[method](start.encoder, 5)
-    assert type(tuner.attack) is attack
-    assert (tuner.attack.epsilon, tuner.attack.step_size, tuner.attack.steps) == (8 / 255, 2 / 255, 10)
+@pytest.mark.parametrize("method, begin", [("at", "uniform"), ("trades", "normal")])
+def test_the_attack_that_a_method_is_published_with(start, method, begin):
+    """In Python as by configuration."""
+    for attack in (
+        METHODS[method](start.encoder, 5).attack,
+        build_finetuner(finetune(method={"name": method}), start, 5).attack,
+    ):
+        assert type(attack) is PGD and (attack.norm, attack.start_kind) == ("linf", begin)
+        assert (attack.epsilon, attack.step_size, attack.steps) == (8 / 255, 2 / 255, 10)
+
+
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
+        ({"epsilon": "4/255"}, {"norm": "linf", "epsilon": 4 / 255, "step_size": 2 / 255, "steps": 10}),
+        (
+            {"name": "pgd", "norm": "l2", "epsilon": 0.5},
+            {"norm": "l2", "epsilon": 0.5, "step_size": 0.125, "steps": 10},
+        ),
+        ({"norm": "l1", "epsilon": 12.0, "steps": 3}, {"norm": "l1", "epsilon": 12.0, "step_size": 3.0, "steps": 3}),
+    ],
+)
+def test_an_attack_of_training_in_any_norm(start, settings, expected):
+    config = finetune(method={"name": "at"}, attack=settings)
+    attack = build_finetuner(config, start, 5).attack
+    assert type(attack) is PGD and {key: getattr(attack, key) for key in expected} == expected
+    assert BallConfig.of(config.attack).model_dump() == {key: expected[key] for key in ("norm", "epsilon")}
+
+
+def test_another_attack_of_training(start):
+    """It has its own defaults, not PGD's, and is validated in its ball."""
+    for config in (finetune(attack={"name": "frank-wolfe"}), semi(attack={"name": "frank-wolfe"})):
+        assert config.attack.model_dump() == {"name": "frank-wolfe", "epsilon": 12.0, "steps": 30}
+        assert BallConfig.of(config.attack).model_dump() == {"norm": "l1", "epsilon": 12.0}
+    assert type(build_finetuner(finetune(attack={"name": "frank-wolfe"}), start, 5).attack) is L1FrankWolfe
+    assert teacher_config(config).attack.model_dump() == {"norm": "l1", "epsilon": 12.0}
 
 
 def test_which_branch(start):
@@ -220,7 +251,7 @@ def test_every_setting_reaches_the_student(start):
     baseline = build_student(build(SemiSupervisedConfig, uat), start, 5)
     assert type(baseline) is UATPlusPlus and baseline.settings.model_dump() == losses[1]
     for tuner in (student, baseline):
-        assert type(tuner.attack) is LinfPGD
+        assert type(tuner.attack) is PGD and tuner.attack.start_kind == "uniform"
         assert (tuner.attack.epsilon, tuner.attack.step_size, tuner.attack.steps) == (0.1, 0.03, 7)
         assert (tuner.augmentation.padding, tuner.augmentation.flip, tuner.seed) == (2, False, 11)
 
@@ -236,7 +267,7 @@ def test_the_teacher_of_a_run():
     )
     teacher = teacher_config(config)
     assert (teacher.method.name, teacher.method.mode, teacher.encoder.branch) == ("standard", "full", "standard")
-    assert teacher.encoder.source == "runs/ds" and teacher.attack.model_dump() == {"epsilon": 0.05}
+    assert teacher.encoder.source == "runs/ds" and teacher.attack.model_dump() == {"norm": "linf", "epsilon": 0.05}
     assert teacher.data.model_dump() == config.data.model_dump()
     assert (teacher.training.epochs, teacher.training.batch_size, teacher.training.seed) == (7, 33, 5)
     assert (teacher.training.precision, teacher.training.checkpoint_steps) == ("mixed_bfloat16", 9)
@@ -264,7 +295,17 @@ def test_the_teacher_of_a_run():
         ),
         (
             {"method": {"name": "standard"}, "attack": {"steps": 3}},
-            'Unknown configuration key attack.steps; did you mean "epsilon"? Known there: epsilon. Received: 3',
+            "Unknown configuration key attack.steps. Known there: norm, epsilon. Received: 3",
+        ),
+        (
+            {"attack": {"name": "frank-wolfe", "step_size": 3}},
+            'Unknown configuration key attack.step_size; did you mean "steps"? Known there: name, epsilon, steps. '
+            "Received: 3",
+        ),
+        (
+            {"attack": {"name": "pdg"}},
+            'Configuration key attack.name: expected one of fgsm, pgd20, pgd, frank-wolfe; did you mean "pgd"? '
+            "Received: 'pdg'",
         ),
         (
             {"method": {"name": "tradse"}},
@@ -273,7 +314,8 @@ def test_the_teacher_of_a_run():
         ),
         (
             {"method": {"name": ["at"]}},
-            "Configuration key method.name: expected one of standard, at, gaussian, trades. Received: ['at']",
+            'Configuration key method.name: expected one of standard, at, gaussian, trades; did you mean "at"? '
+            "Received: ['at']",
         ),
         ({"method": 5}, "Configuration key method: expected a mapping of keys to values. Received: 5"),
     ],

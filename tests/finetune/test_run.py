@@ -156,7 +156,8 @@ def test_another_configuration_on_resume(finished, dataset):
         finetune(config(dataset, method={"name": "trades"}, training={"batch_size": 6}), finished, resume=True)
     assert str(error.value) == (
         f"The run in {finished} has another configuration and cannot go on with this one. Expected: method.name=at, "
-        "training.batch_size=5. Received: method.name=trades, training.batch_size=6"
+        "attack.start=uniform, training.batch_size=5. Received: method.name=trades, attack.start=normal, "
+        "training.batch_size=6, method.beta=6.0"
     )
 
 
