@@ -14,23 +14,24 @@ ATTACK = Choice(ATTACKS, "attack", "pgd")
 STEP_SIZE = 2 / 255
 
 
-def published_attack(settings: Settings, steps: int, defaults: Settings) -> Settings:
-    """Returns the defaults of the section `attack` of a training, which are PGD's; other attacks have their own.
+def with_attack(defaults: Settings, settings: Settings, steps: int) -> Settings:
+    """Returns the defaults of a method and of its attack; those of PGD are training's, other attacks have their own.
 
     Args:
+        defaults: What the method sets, by section.
         settings: Nested mappings, as read from YAML.
-        steps: Number of steps.
-        defaults: Defaults of the method, by section.
+        steps: Number of steps of PGD.
 
     Raises:
         UsageError: If there is no attack of the name that the settings choose.
     """
+    others = {name: values for name, values in defaults.items() if name != ATTACK.section}
     if ATTACK.name_in(settings) != ATTACK.default:
-        return {}
+        return others
     section = settings.get(ATTACK.section)
     norm = section.get("norm", "linf") if isinstance(section, Mapping) else "linf"
     step_size = {"step_size": STEP_SIZE} if norm == "linf" else {}
-    return {ATTACK.section: {"steps": steps, **step_size, **defaults.get(ATTACK.section, {})}}
+    return {**others, ATTACK.section: {"steps": steps, **step_size, **defaults.get(ATTACK.section, {})}}
 
 
 def build_attack(section: Section) -> "Attack":

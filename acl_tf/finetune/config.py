@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from acl_tf.attacks import BALLS
-from acl_tf.attacks.config import ATTACK, build_attack, published_attack
+from acl_tf.attacks.config import ATTACK, build_attack, with_attack
 from acl_tf.config import (
     Choice,
     CommandConfig,
@@ -191,8 +191,7 @@ class FinetuneConfig(CommandConfig):
     @classmethod
     def published(cls, settings: Settings) -> Settings:
         method = METHOD.class_in(settings)
-        attack = published_attack(settings, STEPS, method.defaults) if method.attacks else {}
-        return {**method.defaults, **attack}
+        return with_attack(method.defaults, settings, STEPS) if method.attacks else method.defaults
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:

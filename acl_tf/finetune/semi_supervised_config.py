@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from acl_tf.attacks.config import ATTACK, published_attack
+from acl_tf.attacks.config import ATTACK, with_attack
 from acl_tf.config import CommandConfig, Count, NonNegative, Section, Sections, Settings, Share, as_tuple
 from acl_tf.errors import UsageError
 from acl_tf.finetune import BASELINES
@@ -118,8 +118,7 @@ class SemiSupervisedConfig(CommandConfig):
 
     @classmethod
     def published(cls, settings: Settings) -> Settings:
-        student = student_class(settings.get("baseline"))
-        return {**student.defaults, **published_attack(settings, STEPS, student.defaults)}
+        return with_attack(student_class(settings.get("baseline")).defaults, settings, STEPS)
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:

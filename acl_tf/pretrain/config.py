@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from acl_tf.attacks.config import ATTACK, published_attack
+from acl_tf.attacks.config import ATTACK, with_attack
 from acl_tf.config import Choice, CommandConfig, Count, Sections, Settings
 from acl_tf.data import ORDERS
 from acl_tf.data.config import DataConfig
@@ -16,6 +16,7 @@ from acl_tf.training.config import ScheduleSettings, TrainingConfig
 OBJECTIVE = Choice(OBJECTIVES, "objective", "ds", key="variant")
 OPTIMIZER = Choice(OPTIMIZERS, "optimizer", "lars", shared=(ScheduleSettings,))
 ORDER = Choice(ORDERS, "order", "shuffled")
+STEPS = 5  # of PGD in training
 
 
 class PretrainTrainingConfig(TrainingConfig):
@@ -64,8 +65,7 @@ class PretrainConfig(CommandConfig):
     @classmethod
     def published(cls, settings: Settings) -> Settings:
         objective = OBJECTIVE.class_in(settings)
-        attack = published_attack(settings, 5, objective.defaults) if objective.attacks else {}
-        return {**objective.defaults, **attack}
+        return with_attack(objective.defaults, settings, STEPS) if objective.attacks else objective.defaults
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:

@@ -295,7 +295,7 @@ def test_the_teacher_of_a_run():
         ),
         (
             {"method": {"name": "standard"}, "attack": {"steps": 3}},
-            "Unknown configuration key attack.steps. Known there: norm, epsilon. Received: 3",
+            'Unknown configuration key attack.steps; did you mean "epsilon"? Known there: norm, epsilon. Received: 3',
         ),
         (
             {"attack": {"name": "frank-wolfe", "step_size": 3}},
