@@ -12,7 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from acl_tf.errors import UsageError
-from acl_tf.record_text import flat
+from acl_tf.nested import flat
 from acl_tf.registry import Registry, nearest
 
 
@@ -247,7 +247,8 @@ def build(config: type[AnyConfig], settings: Settings) -> AnyConfig:
         _check_sections(sections, settings)
         kind = _with_sections(config, tuple(sections.items()))
         needed: Settings = {name: {} for name, section in sections.items() if section is not None}
-        settings = merge(merge(needed, config.published(settings)), settings)
+        published, _ = suited(config, config.published(settings), settings)
+        settings = merge(merge(needed, published), settings)
     try:
         return kind.model_validate(settings)
     except ValidationError as error:

@@ -18,7 +18,7 @@ class DataError(AclTfError):
 
 
 class CheckpointError(AclTfError):
-    """A checkpoint that cannot be written, read or continued from."""
+    """A checkpoint that cannot be written, read or resumed."""
 
 
 class ModelFolderError(AclTfError):
@@ -34,11 +34,11 @@ class HubError(AclTfError):
 
 
 class ClusterError(AclTfError):
-    """Workers that do not come, do not agree, or are lost.
+    """Workers that do not join, do not agree, or are lost.
 
     Args:
         message: What happened.
-        exit_code: That of the worker that it happened to, where it is another.
+        exit_code: Exit code of the worker that failed.
     """
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
@@ -47,11 +47,11 @@ class ClusterError(AclTfError):
 
 
 class Interrupted(AclTfError):
-    """The user, or the system, asked for an end; everything is kept.
+    """A request of the user or the system to stop; everything done so far is kept.
 
     Args:
-        message: How to go on.
-        signal_number: Of the signal that came; the exit code is 128 more.
+        message: How to continue.
+        signal_number: Number of the signal; the exit code is 128 more.
     """
 
     def __init__(self, message: str, signal_number: int) -> None:

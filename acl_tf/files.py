@@ -13,7 +13,7 @@ from typing import Any
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Writes a file; whoever reads it sees the old content or the new, also after a crash."""
+    """Writes a file so that readers see either the old content or the new, even after a crash."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def write_npz_atomically(path: Path, /, **arrays: Any) -> None:
-    """Writes arrays, or what makes arrays, to an `.npz` file under their names, as `write_atomically` does."""
+    """Writes arrays, or values that convert to arrays, atomically to an `.npz` file under their names."""
     import numpy as np
 
     buffer = io.BytesIO()
@@ -36,10 +36,10 @@ def write_npz_atomically(path: Path, /, **arrays: Any) -> None:
 
 @contextlib.contextmanager
 def folder_atomically(path: Path) -> Iterator[Path]:
-    """Yields a temporary folder, which takes the place of `path` once the block ends without an error.
+    """Yields a temporary folder that replaces `path` when the block ends without an error.
 
-    A process that is killed between the two renames leaves the old folder beside its place; whoever writes or looks
-    for the folder next brings it back. Two processes at once need `locked`.
+    A process that is killed between the two renames leaves the old folder under a temporary name; the next call of
+    this function or of `tidy` restores it. Concurrent writers need `locked`.
     """
     path = path.absolute()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -56,7 +56,7 @@ def folder_atomically(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Lets one process at a time into the block, and others wait; `path` need not exist, and is not touched."""
+    """Lets one process at a time enter the block while others wait; `path` need not exist and is not touched."""
     path = path.absolute()
     lock = path.with_name(f".{path.name}.lock")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def locked(path: Path) -> Iterator[None]:
         while True:
             file = files.enter_context(lock.open("w"))
             fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_at(lock, file.fileno()):  # or else the one before has removed what was waited for
+            if _is_at(lock, file.fileno()):  # otherwise the previous process removed the file meanwhile
                 break
         try:
             yield
@@ -73,7 +73,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def tidy(path: Path) -> None:
-    """Removes what killed processes left half-written of a file or folder, and brings back what they moved aside."""
+    """Removes half-written copies of a file or folder that killed processes left, and restores one moved aside."""
     if _leftovers(path):
         with locked(path):
             _tidy(path)
@@ -97,7 +97,7 @@ def _tidy(path: Path) -> None:
 
 
 def _leftovers(path: Path) -> list[Path]:
-    """Returns what `write_atomically` and `folder_atomically` name so while they write `path`."""
+    """Returns the temporary files and folders that `write_atomically` and `folder_atomically` make for `path`."""
     name = re.compile(rf"\.{re.escape(path.name)}\.\d+\.(tmp|old)")
     return [file for file in path.parent.glob(".*") if name.fullmatch(file.name)]
 

@@ -1,6 +1,7 @@
-"""Random numbers that depend on a seed and on the place of an image in the global batch, and on nothing else."""
+"""Random numbers that depend only on a seed and on the place of an image in the global batch."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,33 +14,37 @@ def step_seed(seed: int, step: tf.Tensor | int) -> tf.Tensor:
 
 
 def fold_in(seed: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
-    """Returns a seed that is independent of `seed` and of what other numbers give."""
+    """Returns a seed that is independent of `seed` and of the seeds for other numbers."""
     return tf.random.experimental.stateless_fold_in(seed, tf.cast(number, tf.int32))
 
 
 def draw_each(seeds: tf.Tensor, draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """Draws for each seed by itself, so that what it gives does not depend on the others.
+    """Draws numbers for each seed separately, so that no draw depends on the other seeds.
 
     Args:
-        seeds: int32, of shape `(batch, 2)`.
-        draw: From one seed to float32 numbers, of one shape for all.
+        seeds: int32 seeds, of shape `(batch, 2)`.
+        draw: Function from one seed to float32 numbers, of the same shape for all seeds.
 
     Returns:
-        The numbers, one below the other.
+        The draws, stacked along the first axis.
     """
     return tf.map_fn(draw, seeds, fn_output_signature=tf.float32)
 
 
-def rows_of_global_batch(shape: tf.Tensor | Sequence[int], draw: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+def rows_of_global_batch(shape: tf.Tensor | Sequence[int], draw: Callable[[tf.Tensor], Any]) -> Any:
     """Draws for the global batch and returns this replica's rows.
 
     Args:
-        shape: `(local batch, …)`.
-        draw: Draws numbers of the shape that it is given.
+        shape: Shape of one result, `(local batch, …)`.
+        draw: Function that draws numbers of a given shape, or several such tensors of the same first axis.
 
     Returns:
-        Tensor of shape `shape`; the replicas' rows together are what one replica would draw for the whole batch.
+        The rows of this replica; those of all replicas together equal the draw of one replica for the whole batch.
     """
     offset, total = place_in_global_batch(shape[0])
     whole = draw(tf.concat([[total], shape[1:]], axis=0))
-    return tf.reshape(whole[offset : offset + shape[0]], shape)
+
+    def rows(values: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(values[offset : offset + shape[0]], [shape[0], *values.shape[1:]])
+
+    return tf.nest.map_structure(rows, whole)

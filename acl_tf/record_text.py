@@ -1,25 +1,19 @@
-"""Short readable forms of what stands in a record."""
+"""Short, readable text for the contents of records."""
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from acl_tf.attacks import ATTACK_WORDS, NORM_WORDS
-from acl_tf.evaluate import EVALUATOR_WORDS
+from acl_tf.printable import printable
 
-WORDS = {**ATTACK_WORDS, **EVALUATOR_WORDS}
 DISTORTIONS = {**NORM_WORDS, "jpeg_linf": "l∞-JPEG", "jpeg_l2": "l2-JPEG", "jpeg_l1": "l1-JPEG", "gabor": "Gabor"}
-# Of a table of records; `cells` makes its rows.
+# Headings of a table of records, whose rows `cells` makes.
 COLUMNS = ("metric", "attack", "value %", "n", "data", "seed")
 
 
-def printable(text: object) -> str:
-    """Returns text without what would move a cursor, colour a terminal, or not be encodable."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
-
-
 def epsilon(value: Any) -> str:
-    """Writes a radius in pixels as people do: `8/255` where it is such a fraction, `0.1` where that is shorter."""
+    """Formats a radius in pixels: `8/255` where it is such a fraction, `0.1` where that is shorter."""
     if not isinstance(value, int | float):
         return printable(value)
     short = f"{value:.6g}"
@@ -30,7 +24,7 @@ def epsilon(value: Any) -> str:
 
 
 def number(record: Mapping[str, Any]) -> str:
-    """Writes the value of a record: shares of the images in per cent, without the sign; a radius with its norm."""
+    """Formats the value of a record: shares of the images in per cent, without the sign; a radius with its norm."""
     value, metric = record["value"], record["metric"]
     if metric.endswith(("accuracy", "abstention")) or metric == "uar":
         return f"{100 * value:.2f}"
@@ -38,18 +32,18 @@ def number(record: Mapping[str, Any]) -> str:
 
 
 def data(record: Mapping[str, Any]) -> str:
-    """Names data set and split."""
+    """Returns the names of data set and split, such as `cifar10/test`."""
     return printable("/".join(str(record[key]) for key in ("dataset", "split") if record.get(key)))
 
 
 def attack_name(name: Any) -> str:
-    """Writes the name of an attack: `PGD-20` for `pgd20`."""
+    """Formats the name of an attack: `PGD-20` for `pgd20`."""
     steps = re.fullmatch(r"pgd(\d+)", str(name))
-    return f"PGD-{steps[1]}" if steps else WORDS.get(str(name), printable(name))
+    return f"PGD-{steps[1]}" if steps else ATTACK_WORDS.get(str(name), printable(name))
 
 
 def attack(protocol: Mapping[str, Any]) -> str:
-    """Writes an attack, or a corruption, in one line: `PGD-20 l∞ 8/255, 1 restart`."""
+    """Formats an attack, or a corruption, in one line: `PGD-20 l∞ 8/255, 1 restart`."""
     name = attack_name(protocol.get("attack", "none"))
     if "corruption" in protocol:
         corrupted = corruption(protocol)
@@ -62,8 +56,8 @@ def attack(protocol: Mapping[str, Any]) -> str:
     parts = [" ".join(part for part in (name, version, "" if name == "none" else norm, radius) if part)]
     for key, unit in (("steps", "step"), ("restarts", "restart")):
         count = protocol.get(key)
-        said = count is None or (key == "steps" and name.endswith(f"-{count}"))
-        parts += [] if said else [f"{printable(count)} {unit}{'' if count == 1 else 's'}"]
+        redundant = count is None or (key == "steps" and name.endswith(f"-{count}"))
+        parts += [] if redundant else [f"{printable(count)} {unit}{'' if count == 1 else 's'}"]
     parts += [f"EOT {printable(protocol['eot'])}"] if protocol.get("eot") not in (None, 1) else []
     parts += [f"sigma {epsilon(protocol['sigma'])}"] if "sigma" in protocol else []
     draws = protocol.get("samples", protocol.get("n"))
@@ -74,7 +68,7 @@ def attack(protocol: Mapping[str, Any]) -> str:
 
 
 def corruption(protocol: Mapping[str, Any]) -> str:
-    """Writes a corruption and its severity: `fog, severity 3`, `mean of 15 corruptions`."""
+    """Formats a corruption and its severity: `fog, severity 3`, `mean of 15 corruptions`."""
     kind = str(protocol["corruption"])
     mean = re.fullmatch(r"mean_(\d+)", kind)
     name = f"mean of {mean[1]} corruptions" if mean else printable(kind).replace("_", " ")
@@ -83,7 +77,7 @@ def corruption(protocol: Mapping[str, Any]) -> str:
 
 
 def distortion(protocol: Mapping[str, Any]) -> str:
-    """Writes a distortion of an unforeseen attack and its strength: `snow, strength 3`, `mean of 9 distortions`."""
+    """Formats a distortion of an unforeseen attack and its strength: `snow, strength 3`, `mean of 9 distortions`."""
     kind = str(protocol["distortion"])
     mean = re.fullmatch(r"mean_(\d+)", kind)
     name = f"mean of {mean[1]} distortions" if mean else DISTORTIONS.get(kind, printable(kind))
@@ -105,12 +99,3 @@ def cells(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _norm(protocol: Mapping[str, Any]) -> str:
     return NORM_WORDS.get(str(protocol["norm"]), printable(protocol["norm"])) if protocol.get("norm") else ""
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns nested mappings as one, with dots between the keys."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        nested = isinstance(value, Mapping)
-        found |= flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return found

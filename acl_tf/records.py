@@ -11,48 +11,49 @@ from acl_tf.errors import AclTfError
 from acl_tf.files import locked, write_atomically
 
 RECORDS = "records.jsonl"
-# What two measurements of the same with the same seed differ in.
+# Keys in which two runs of the same measurement with the same seed may differ.
 TIMES = ("date", "seconds", "seconds_per_attack")
-# What AutoAttack's protocol says that no one asked for.
+# Keys of AutoAttack's protocol that are results, not settings.
 FINDINGS = ("per_attack", "warnings")
-# Where a run may keep records, and what those records are of; the empty name is the run's own model.
+# Sub-folders in which a run may keep records, and the model that they are about; an empty name: the run's own model.
 FOLDERS = (("", ""), ("model", ""), ("model_last", "model_last"))
 
 Record = dict[str, Any]
 
 
 class RecordsError(AclTfError):
-    """Records that cannot be read, or a path that is nothing that has records."""
+    """Records that cannot be read, or a path that cannot hold any."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A record, and whose it is.
+class NamedRecord:
+    """A record, and the run or model that it belongs to.
 
     Attributes:
-        name: Of the run or model.
-        record: As `acl_tf.evaluate.record.record` made it.
+        name: Name of the run or model.
+        record: The record, as `acl_tf.evaluate.record.record` makes it.
     """
 
     name: str
     record: Record
 
 
-def read_entries(path: Path, name: str) -> list[Entry]:
+def read_named_records(path: Path, name: str) -> list[NamedRecord]:
     """Reads all records of a run folder, a model folder or a file of records.
 
     Args:
-        path: Of the folder, of a `records.jsonl`, or of a JSON list as `acl-tf evaluate --json` writes it.
-        name: What to call the run or model. In a file, records that name their encoder are called by that.
+        path: Path of the folder, of a `records.jsonl`, or of a JSON list as `acl-tf evaluate --json` writes it.
+        name: Name of the run or model. In a file, records that name an encoder get that name instead.
 
     Returns:
-        Each record once: those that are equal but for `date` and `seconds` are one. None where nothing was evaluated.
+        The records, without those that differ from another only in `date` and `seconds`; empty if nothing was
+        evaluated.
 
     Raises:
-        RecordsError: If the path is none of these, or a file is damaged.
+        RecordsError: If the path is neither a folder with records nor a file of records, or if a file is damaged.
     """
     if path.is_file():
-        entries = [Entry(_named_in(record) or name, record) for record in read_file(path)]
+        entries = [NamedRecord(_named_in(record) or name, record) for record in read_file(path)]
     elif is_run_or_model(path):
         entries = [entry for part, model in FOLDERS for entry in _folder_entries(path, part, name, model)]
     else:
@@ -61,7 +62,7 @@ def read_entries(path: Path, name: str) -> list[Entry]:
 
 
 def is_run_or_model(folder: Path) -> bool:
-    """Tells whether a folder is a run, finished or not, or a model, evaluated or not."""
+    """Returns whether a folder is a run, finished or not, or a model, evaluated or not."""
     files: tuple[str, ...] = ("run.json", "manifest.json", "model/manifest.json", "model_last/manifest.json")
     files += tuple(f"{part}/{RECORDS}" for part, _ in FOLDERS)
     return (folder / "checkpoints").is_dir() or any((folder / file).is_file() for file in files)
@@ -71,7 +72,7 @@ def read_file(path: Path) -> list[Record]:
     """Reads records from JSON lines, or from a JSON list in a file whose name does not end in `.jsonl`.
 
     Raises:
-        RecordsError: If the content is something else; names the file and the line.
+        RecordsError: If the content is not of this form; names the file and the line.
     """
     text = _text(path)
     if path.suffix != ".jsonl" and text.lstrip().startswith("["):
@@ -79,21 +80,21 @@ def read_file(path: Path) -> list[Record]:
             records = json.loads(text)
         except json.JSONDecodeError as error:
             raise RecordsError(f"{path}, line {error.lineno}, is damaged: {error.msg}.") from error
-        return [_checked(record, f"{path}, record {number},") for number, record in enumerate(records, 1)]
-    return [_checked(*line) for line in read_lines(path)]
+        return [_valid_record(record, f"{path}, record {number},") for number, record in enumerate(records, 1)]
+    return [_valid_record(*line) for line in read_lines(path)]
 
 
 def add_records(path: Path, records: Sequence[Record]) -> None:
-    """Adds records to a `records.jsonl`, atomically; a repeated measurement takes the place of the earlier one.
+    """Adds records to a `records.jsonl`, atomically; a repeated measurement replaces the earlier one.
 
-    Several processes may do so at once.
+    Several processes may add records at once.
 
     Args:
-        path: Of the file, which need not exist.
-        records: To add.
+        path: Path of the file, which need not exist.
+        records: Records to add.
 
     Raises:
-        RecordsError: If what is there is damaged.
+        RecordsError: If the existing file is damaged.
     """
     with locked(path):
         present = read_file(path) if path.is_file() else []
@@ -105,14 +106,14 @@ def read_lines(path: Path, cut_short: bool = False) -> list[tuple[Any, str]]:
     """Reads JSON lines.
 
     Args:
-        path: Of the file.
-        cut_short: Whether the last line may be incomplete, as a crash leaves it; then it is left out.
+        path: Path of the file.
+        cut_short: Whether the last line may be incomplete, as after a crash; it is then left out.
 
     Returns:
-        The value of each line that is not blank, and where it stands, as messages call it.
+        The value of each line that is not blank, and its place in the file, for messages.
 
     Raises:
-        RecordsError: If a line is no JSON; names the file and the line.
+        RecordsError: If a line is not JSON; names the file and the line.
     """
     values = []
     lines = _text(path).split("\n")
@@ -130,7 +131,7 @@ def read_lines(path: Path, cut_short: bool = False) -> list[tuple[Any, str]]:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """Returns a name for each of several different paths: as many of its last parts as tell it from the others."""
+    """Returns a unique name for each path: the shortest sequence of last parts that no other path ends with."""
     resolved = [path.resolve() for path in paths]
     names = []
     for path in resolved:
@@ -143,7 +144,7 @@ def names_of(paths: Sequence[Path]) -> list[str]:
 
 
 def different(paths: Iterable[str | Path]) -> list[Path]:
-    """Returns the paths in their order, each place once."""
+    """Returns the paths in order, without repetitions of the same place."""
     return list({Path(path).expanduser().resolve(): Path(path).expanduser() for path in paths}.values())
 
 
@@ -151,14 +152,14 @@ def _shared_ending(path: Path, others: list[Path], length: int) -> bool:
     return any(other != path and other.parts[-length:] == path.parts[-length:] for other in others)
 
 
-def _folder_entries(path: Path, part: str, name: str, model: str) -> list[Entry]:
+def _folder_entries(path: Path, part: str, name: str, model: str) -> list[NamedRecord]:
     file = path / part / RECORDS
     last = None if model else _model_sha256(path / "model_last")
     own = _model_sha256(path / "model")
     entries = []
     for record in read_file(file) if file.is_file() else []:
         is_last = model or (last and record.get("model_sha256") == last != own)
-        entries.append(Entry(f"{name}/model_last" if is_last else name, record))
+        entries.append(NamedRecord(f"{name}/model_last" if is_last else name, record))
     return entries
 
 
@@ -166,7 +167,7 @@ def _model_sha256(folder: Path) -> str | None:
     try:
         return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["files"]["model.keras"]["sha256"]
     except (OSError, ValueError, LookupError, TypeError):
-        return None  # whoever loads the model says what is wrong with it
+        return None  # loading the model reports what is wrong with it
 
 
 def _named_in(record: Record) -> str:
@@ -174,12 +175,12 @@ def _named_in(record: Record) -> str:
     return encoder if isinstance(encoder, str) else ""
 
 
-def _identity(entry: Entry) -> str:
+def _identity(entry: NamedRecord) -> str:
     return json.dumps([entry.name, without(entry.record, *TIMES)], sort_keys=True)
 
 
 def _measurement(record: Record) -> str:
-    """Returns what a record is about: all but what was found, and when."""
+    """Returns a key of what was measured: the record without its results and times."""
     about = without(record, "value", *TIMES)
     return json.dumps({**about, "protocol": without(record.get("protocol", {}), *FINDINGS)}, sort_keys=True)
 
@@ -197,8 +198,8 @@ def _text(path: Path) -> str:
         raise RecordsError(f"{path}, line {line}, is damaged: not UTF-8.") from error
 
 
-def _checked(record: Any, place: str) -> Record:
-    """Returns a record with a metric, a number and a protocol, or raises."""
+def _valid_record(record: Any, place: str) -> Record:
+    """Returns a record after checking that it has a metric, a number and a protocol."""
     value = record.get("value") if isinstance(record, dict) else None
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not isinstance(record.get("metric"), str) or not isinstance(record.get("protocol", {}), dict):

@@ -1,4 +1,4 @@
-"""What a replica needs to know of the others: nothing but these sums, gathers and its place in the global batch."""
+"""Communication between replicas: sums, gathers, and the place of a replica in the global batch."""
 
 import tensorflow as tf
 
@@ -29,7 +29,7 @@ def global_batch(value: tf.Tensor) -> tf.Tensor:
 
 
 def place_in_global_batch(local_batch: int | tf.Tensor) -> tuple[int | tf.Tensor, int | tf.Tensor]:
-    """Returns where this replica's rows begin in the global batch, and how many rows that has."""
+    """Returns the index of this replica's first row in the global batch, and the size of that batch."""
     if replicas() == 1:
         return 0, local_batch
     replica = tf.distribute.get_replica_context().replica_id_in_sync_group

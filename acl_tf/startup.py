@@ -8,6 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from acl_tf import onednn
+
 logger = logging.getLogger(__name__)
 
 # Errors only.
@@ -23,12 +25,13 @@ def start_tensorflow() -> None:
         gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-        logger.info("TensorFlow %s on %s", tf.__version__, ", ".join(names))
+        logger.info("TensorFlow %s on %s; %s", tf.__version__, ", ".join(names), onednn.describe())
     else:
         logger.info(
-            "TensorFlow %s on the CPU, %d cores (TF_CPP_MIN_LOG_LEVEL=0 shows why no GPU is seen)",
+            "TensorFlow %s on the CPU, %d cores (TF_CPP_MIN_LOG_LEVEL=0 shows why no GPU is seen); %s",
             tf.__version__,
             os.cpu_count(),
+            onednn.describe(),
         )
 
 

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import tensorflow as tf
 
-# From float32 images in [0, 1], of shape `(batch, height, width, channels)`, to logits, of shape `(batch, classes)`.
+# Maps float32 images in [0, 1], of shape `(batch, height, width, channels)`, to logits, of shape `(batch, classes)`.
 Classifier = Callable[[tf.Tensor], tf.Tensor]
 
 

@@ -1,9 +1,9 @@
-"""The versions that stand in every record."""
+"""The version of acl-tf, and those that stand in every record."""
 
 import platform
 from importlib import metadata
 
-from acl_tf import __version__
+__version__ = "0.2.0.dev0"
 
 
 def versions() -> dict[str, str]:

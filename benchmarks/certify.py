@@ -81,7 +81,7 @@ def build_step(batch_size: int, width: float, draws: int, framework: str) -> Bui
 
     from acl_tf.certify.vote_counter import VoteCounter
     from acl_tf.classifiers.smoothed import ESTIMATION, SmoothedClassifier
-    from acl_tf.export.batch_norm_folding import fold_batch_norm
+    from acl_tf.models.batch_norm_folding import fold_batch_norm
     from acl_tf.models.encoder import Encoder
     from acl_tf.models.heads import linear_classifier
     from acl_tf.models.paired_model import extract_branch

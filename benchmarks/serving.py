@@ -127,10 +127,10 @@ def keras_call(framework: str, network: peers.ContrastiveResNet, images: np.ndar
 
     import tensorflow as tf
 
-    from acl_tf.export.batch_norm_folding import fold_batch_norm
     from acl_tf.export.pytorch import import_state
     from acl_tf.export.saved_model import export_saved_model
     from acl_tf.model_folder.read import load_saved_model
+    from acl_tf.models.batch_norm_folding import fold_batch_norm
     from acl_tf.models.paired_model import extract_branch
 
     device, _ = tensorflow_device()

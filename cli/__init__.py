@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import click
 
-from acl_tf import __version__
+from acl_tf import onednn
 from acl_tf.cli.plugins import option as plugin_option_of_group
 from acl_tf.errors import AclTfError
 from acl_tf.registry import Registry, nearest
+from acl_tf.versions import __version__
 
 COMMANDS = Registry(
     "command",
@@ -51,7 +52,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="acl-tf")
+@click.version_option(f"{__version__}\n{onednn.describe()}", prog_name="acl-tf")
 @plugin_option_of_group
 def acl_tf(plugin_sources: tuple[str, ...]) -> None:
     """Adversarial contrastive pre-training of robust image encoders."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acl_tf.errors import UsageError
-from acl_tf.record_text import printable
+from acl_tf.printable import printable
 
 if TYPE_CHECKING:
     from acl_tf.client.predictions import Answer
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 @click.command(short_help="Ask a running TF Serving for predictions.")
 @click.argument("url", metavar="URL")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", metavar="NAME", help="Of the model, where URL has none.")
-@click.option("--version", metavar="N", type=int, help="[default: the newest]")
+@click.option("--model", metavar="NAME", help="Name of the model, if URL has none.")
+@click.option("--version", metavar="N", type=int, help="Version of the model.  [default: the newest]")
 @click.option(
     "--classes",
     "classes_file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Names of the classes: text with one a line, or config.json of a model folder.",
+    help="Names of the classes: text with one per line, or config.json of a model folder.",
 )
-@click.option("--top", metavar="K", type=click.IntRange(1), help="The K most probable classes.  [default: 1]")
-@click.option("--json", "as_json", is_flag=True, help="All outputs, a JSON object a line.")
+@click.option("--top", metavar="K", type=click.IntRange(1), help="Print the K most probable classes.  [default: 1]")
+@click.option("--json", "as_json", is_flag=True, help="Print all outputs, one JSON object per line.")
 @click.option(
     "--timeout",
     metavar="SECONDS",
     type=click.FloatRange(0, 86400, min_open=True),
     default=60,
-    help="For each answer.  [default: 60]",
+    help="Time limit for each answer.  [default: 60]",
 )
 def client(
     url: str,
@@ -78,13 +78,13 @@ def client(
 
 
 def show(answer: "Answer", classes: Sequence[str] | None, top: int, as_json: bool) -> None:
-    """Prints what a server says of a file: on stdout, or on stderr that it refused it.
+    """Prints the answer to a file: predictions on stdout, a refusal on stderr.
 
     Args:
-        answer: Of a classifier or an encoder.
-        classes: Names of a classifier's classes; None: numbers stand for them.
-        top: So many classes, where there are lines for them.
-        as_json: Print all outputs of a classifier, as those of an encoder.
+        answer: Answer of a classifier or an encoder.
+        classes: Names of a classifier's classes; None: they are numbered.
+        top: Number of classes to print, one per line.
+        as_json: Whether to print all outputs of a classifier as JSON, like those of an encoder.
     """
     if answer.refusal:
         click.echo(f"acl-tf: error: The server refused {printable(answer.file)}: {answer.refusal}", err=True)
@@ -99,8 +99,8 @@ def ranking(answer: "Answer", classes: Sequence[str] | None) -> list[tuple[str |
     """Returns classes and their probabilities, the most probable first; of equal ones, the first.
 
     Args:
-        answer: Of a classifier.
-        classes: Their names; None: numbers stand for them.
+        answer: Answer of a classifier.
+        classes: Names of the classes; None: they are numbered.
 
     Raises:
         UsageError: If there are more or fewer names than classes.
@@ -113,12 +113,12 @@ def ranking(answer: "Answer", classes: Sequence[str] | None) -> list[tuple[str |
 
 
 def as_object(answer: "Answer", ranked: Sequence[tuple[str | int, float]]) -> str:
-    """Returns the JSON of an answer, headed by the most probable class."""
+    """Returns an answer as JSON, with the most probable class first."""
     best, probability = ranked[0]
     return json.dumps({"file": str(answer.file), "class": best, "probability": probability, **answer.outputs})
 
 
 def as_lines(answer: "Answer", ranked: Sequence[tuple[str | int, float]]) -> str:
-    """Returns a line for each class: file, class and probability, between tabs."""
+    """Returns one line per class: file, class and probability, separated by tabs."""
     rows = ((printable(answer.file), printable(name), f"{probability:.4f}") for name, probability in ranked)
     return "\n".join("\t".join(row) for row in rows)

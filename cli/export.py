@@ -4,7 +4,6 @@ from pathlib import Path
 
 import click
 
-from acl_tf import load
 from acl_tf.client.address import LARGEST_VERSION
 from acl_tf.startup import start_tensorflow
 
@@ -19,9 +18,9 @@ from acl_tf.startup import start_tensorflow
     help="[default: one more than the newest in DIR]",
 )
 @click.option("--fold-bn", is_flag=True, help="Fold batch normalisation into the convolutions: faster, same outputs.")
-@click.option("--trainable", is_flag=True, help="Can be fine-tuned where it is loaded, by no client of a server.")
+@click.option("--trainable", is_flag=True, help="Allow fine-tuning after loading, but not by clients of a server.")
 @click.option("--serving-kit", is_flag=True, help="Also write configurations and client examples for TF Serving.")
-@click.option("--name", metavar="NAME", help="Of the model in the serving kit.  [default: that of DIR]")
+@click.option("--name", metavar="NAME", help="Name of the model in the serving kit.  [default: that of DIR]")
 def export(
     model: str,
     directory: str,
@@ -58,6 +57,7 @@ def export(
 
     from acl_tf.export.base_path import add_version
     from acl_tf.export.served import to_serve
+    from acl_tf.loading import load
 
     served = to_serve(load(model))
     if serving_kit:

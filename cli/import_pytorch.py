@@ -10,7 +10,7 @@ from acl_tf.startup import start_tensorflow
 @click.command("import-pytorch", short_help="Turn a checkpoint of the authors' PyTorch code into a model folder.")
 @click.argument("checkpoint", metavar="CHECKPOINT.pt")
 @click.argument("out", metavar="OUT")
-@click.option("--image-size", type=click.IntRange(min=8), default=32, show_default=True, help="Of the images it takes.")
+@click.option("--image-size", type=click.IntRange(min=8), default=32, show_default=True, help="Size of input images.")
 def import_pytorch(checkpoint: str, out: str, image_size: int) -> None:
     """Turn a checkpoint of the authors' PyTorch code into a model folder.
 

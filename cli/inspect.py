@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from acl_tf import record_text
+from acl_tf.printable import printable
 from acl_tf.startup import start_tensorflow
 
 if TYPE_CHECKING:
@@ -64,35 +65,35 @@ def described(inspection: "Inspection") -> dict[str, Any]:
 
 def lines(inspection: "Inspection") -> Iterator[str]:
     """Yields an inspection as lines to read."""
-    yield f"model       {record_text.printable(inspection.path)}"
+    yield f"model       {printable(inspection.path)}"
     yield from _of_config(inspection.config)
     for name, (size, digest) in sorted(inspection.files.items()):
         yield f"file        {digest}  {size:>12,}  {name}"
     if inspection.layers:
-        yield f"keras       {', '.join(sorted(map(record_text.printable, inspection.layers)))}"
+        yield f"keras       {', '.join(sorted(map(printable, inspection.layers)))}"
     for place, contents in inspection.saved_models.items():
         for name, (inputs, outputs) in contents.signatures.items():
-            signature = f"{record_text.printable(name)}({_tensors(inputs)}) -> {_tensors(outputs)}"
-            yield f"signature   {record_text.printable(place)}: {signature}"
+            signature = f"{printable(name)}({_tensors(inputs)}) -> {_tensors(outputs)}"
+            yield f"signature   {printable(place)}: {signature}"
         operations = ", ".join(f"{name} {count}" for name, count in sorted(contents.operations.items()))
-        yield f"operations  {record_text.printable(place)}: {record_text.printable(operations)}"
+        yield f"operations  {printable(place)}: {printable(operations)}"
     for record in inspection.records:
         attack, data = record_text.attack(record["protocol"]), record_text.data(record)
-        yield f"record      {record_text.printable(record['metric'])} {record_text.number(record)}, {attack}, {data}"
+        yield f"record      {printable(record['metric'])} {record_text.number(record)}, {attack}, {data}"
     for name in inspection.unread:
-        yield f"unread      {record_text.printable(name)}"
+        yield f"unread      {printable(name)}"
     for finding in inspection.findings:
-        yield f"refused     {record_text.printable(finding)}"
+        yield f"refused     {printable(finding)}"
     yield f"verdict     {'refused' if inspection.findings else 'safe: what acl-tf loads of it only computes'}"
 
 
 def _of_config(config: Mapping[str, Any]) -> Iterator[str]:
     for key in ("kind", "arch", "width", "input_shape", "branch"):
         if key in config:
-            yield f"{key:<12}{record_text.printable(config[key])}"
+            yield f"{key:<12}{printable(config[key])}"
     if "origin" in config:
-        yield f"origin      {record_text.printable(config['origin'])}"
+        yield f"origin      {printable(config['origin'])}"
 
 
 def _tensors(tensors: Mapping[str, str]) -> str:
-    return ", ".join(record_text.printable(f"{name}: {kind}") for name, kind in tensors.items())
+    return ", ".join(printable(f"{name}: {kind}") for name, kind in tensors.items())

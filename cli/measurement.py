@@ -63,14 +63,14 @@ def measure_and_print(
     run = load()
 
     from acl_tf.cli.show import write_table
-    from acl_tf.records import Entry
+    from acl_tf.records import NamedRecord
 
     records = run(config, folder, resume, workers)
     if not workers.is_chief:
         return
     if json_path:
         write_atomically(json_path, json.dumps(records, indent=2) + "\n")
-    write_table([Entry(name, record) for record in records])
+    write_table([NamedRecord(name, record) for record in records])
 
 
 def default_output(model: str) -> Path:

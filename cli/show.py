@@ -11,7 +11,9 @@ import click
 
 from acl_tf import record_text
 from acl_tf.errors import UsageError
-from acl_tf.records import Entry, different, names_of, read_entries
+from acl_tf.nested import flat
+from acl_tf.printable import printable
+from acl_tf.records import NamedRecord, different, names_of, read_named_records
 
 COLUMNS = ("model", *record_text.COLUMNS)
 NUMBERS = ("value %", "n", "seed")
@@ -31,25 +33,25 @@ def show(paths: tuple[str, ...], as_csv: bool, as_markdown: bool) -> None:
     """
     if as_csv and as_markdown:
         raise UsageError("Choose one format. Received: --csv --markdown")
-    entries: list[Entry] = []
+    entries: list[NamedRecord] = []
     places = different(paths)
     for path, name in zip(places, names_of(places), strict=True):
-        found = read_entries(path, name)
+        found = read_named_records(path, name)
         entries += found
         if not found:
-            click.echo(f"acl-tf: no records in {record_text.printable(path)} yet; acl-tf evaluate makes some", err=True)
+            click.echo(f"acl-tf: no records in {printable(path)} yet; acl-tf evaluate makes some", err=True)
     if as_csv:
         write_csv(entries)
     elif entries:
         write_markdown(entries) if as_markdown else write_table(entries)
 
 
-def row(entry: Entry) -> tuple[str, ...]:
+def row(entry: NamedRecord) -> tuple[str, ...]:
     """Returns the cells of a record, in the order of `COLUMNS`."""
-    return record_text.printable(entry.name), *record_text.cells(entry.record)
+    return printable(entry.name), *record_text.cells(entry.record)
 
 
-def write_table(entries: Sequence[Entry]) -> None:
+def write_table(entries: Sequence[NamedRecord]) -> None:
     """Prints a table as wide as the terminal; long names go on in the next line."""
     from rich.console import Console
     from rich.table import Table
@@ -65,7 +67,7 @@ def write_table(entries: Sequence[Entry]) -> None:
     Console(width=None if known else PIPED_WIDTH).print(table)
 
 
-def write_markdown(entries: Sequence[Entry]) -> None:
+def write_markdown(entries: Sequence[NamedRecord]) -> None:
     """Prints a table in Markdown."""
     click.echo(f"| {' | '.join(COLUMNS)} |")
     click.echo(f"|{'|'.join('---:' if column in NUMBERS else '---' for column in COLUMNS)}|")
@@ -73,7 +75,7 @@ def write_markdown(entries: Sequence[Entry]) -> None:
         click.echo(f"| {' | '.join(map(_markdown, row(entry)))} |")
 
 
-def write_csv(entries: Sequence[Entry]) -> None:
+def write_csv(entries: Sequence[NamedRecord]) -> None:
     """Writes every key of every record as a column; lists within a record are JSON."""
     rows = [dict(_cells(entry)) for entry in entries]
     others = sorted(
@@ -84,9 +86,9 @@ def write_csv(entries: Sequence[Entry]) -> None:
     writer.writerows(rows)
 
 
-def _cells(entry: Entry) -> Iterator[tuple[str, Any]]:
-    yield "model", record_text.printable(entry.name)
-    for key, value in record_text.flat(entry.record).items():
+def _cells(entry: NamedRecord) -> Iterator[tuple[str, Any]]:
+    yield "model", printable(entry.name)
+    for key, value in flat(entry.record).items():
         plain = value is None or (isinstance(value, str | int | float) and not isinstance(value, bool))
         yield key, value if plain else json.dumps(value)
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from acl_tf import __version__
 from acl_tf.errors import HubError, UnsafeModelError, UsageError
 from acl_tf.files import folder_atomically, locked, sha256
 from acl_tf.hub.failures import explained
 from acl_tf.hub.names import HubName
 from acl_tf.hub.patience import persistently
 from acl_tf.model_folder.files import CARD, ORIGIN
-from acl_tf.model_folder.manifest import MANIFEST, Entry, read_manifest, verify, write_manifest
+from acl_tf.model_folder.manifest import MANIFEST, FileEntry, read_manifest, verify, write_manifest
 from acl_tf.model_folder.safety import check_keras_model, check_saved_models, saved_models
 from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES
-from acl_tf.safety.saved_model import contents
+from acl_tf.safety.saved_model import read_contents
+from acl_tf.versions import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo
@@ -163,7 +163,7 @@ def _copy(snapshot: Path, folder: Path) -> None:
 def _trusted(folder: Path) -> list[str]:
     """Returns what speaks against the SavedModels, which are let through; the Keras model is checked as ever."""
     check_keras_model(folder)
-    places = {place: contents(place).findings for place in saved_models(folder)}
+    places = {place: read_contents(place).findings for place in saved_models(folder)}
     found = [f"{place.relative_to(folder)}: {finding}" for place, findings in places.items() for finding in findings]
     for finding in found:
         logger.warning("Trusted, as --trust says: %s", finding)
@@ -183,7 +183,7 @@ def _cached(name: HubName) -> HubName:
     return HubName(name.repo_id, Path(manifest).parent.name)
 
 
-def _compare_listed(info: "ModelInfo", entries: dict[str, Entry], name: HubName) -> None:
+def _compare_listed(info: "ModelInfo", entries: dict[str, FileEntry], name: HubName) -> None:
     """Compares what the Hub lists with the manifest, so that a wrong or huge file is not even downloaded."""
     listed = {sibling.rfilename: sibling for sibling in info.siblings or []}
     for file, entry in entries.items():

@@ -14,7 +14,7 @@ from acl_tf.hub.names import HubName
 from acl_tf.hub.patience import persistently
 from acl_tf.model_folder.card import card, merged, users_text, without_local_paths
 from acl_tf.model_folder.files import CARD, CONFIG, ORIGIN
-from acl_tf.model_folder.manifest import MANIFEST, Entry, manifest_text, read_manifest, verify
+from acl_tf.model_folder.manifest import MANIFEST, FileEntry, manifest_text, read_manifest, verify
 from acl_tf.model_folder.safety import check_keras_model, check_saved_models
 from acl_tf.records import RECORDS, read_file
 
@@ -119,7 +119,7 @@ def contents(folder: Path, repo_id: str, card_on_hub: bytes | None = None) -> di
         CARD: card(config, records, repo_id, merged(there, here)),
     }
     made = {name: text.encode() for name, text in texts.items()}
-    entries |= {name: Entry(len(content), hashlib.sha256(content).hexdigest()) for name, content in made.items()}
+    entries |= {name: FileEntry(len(content), hashlib.sha256(content).hexdigest()) for name, content in made.items()}
     return {**{name: folder / name for name in entries}, **made, MANIFEST: manifest_text(entries).encode()}
 
 

@@ -14,6 +14,7 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as acl-tf does for its users
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ACL_TF_SHARED", ROOT.parent / "shared"))

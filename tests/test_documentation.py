@@ -1,5 +1,6 @@
-"""The documentation names everything that a user can set."""
+"""The documentation names everything that a user can set, and names nothing that is not there."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,10 @@ from acl_tf.pretrain.config import PretrainConfig
 CONFIGS = (PretrainConfig, FinetuneConfig, SemiSupervisedConfig)
 RECIPES = [(config.command, name) for config in CONFIGS for name in recipe_names(config.command)]
 
-CONFIGURATION = (Path(__file__).parents[1] / "docs/configuration.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+CONFIGURATION = (ROOT / "docs/configuration.md").read_text(encoding="utf-8")
+# What says where things go.
+GUIDES = ("CONTRIBUTING.md", "docs/architecture.md")
 
 
 def keys(config: type[Section], prefix: str = "") -> list[str]:
@@ -35,7 +39,25 @@ def test_every_recipe_is_documented(command, name) -> None:
 
 @pytest.mark.parametrize("command, name", RECIPES)
 def test_every_recipe_says_where_it_comes_from(command, name) -> None:
-    file = Path(__file__).parents[1] / "configs" / command.replace("-", "_") / f"{name}.yaml"
+    file = ROOT / "configs" / command.replace("-", "_") / f"{name}.yaml"
     header = file.read_text(encoding="utf-8").split("\n\n")[0]
     for part in ("# Paper:", "# Command:", "# Cost:", "# Expected:"):
         assert part in header
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_file_that_a_guide_names_is_there(page) -> None:
+    named = re.findall(r"`((?:acl_tf|cli|hub|configs|docs|tests)/[^`]*)`", (ROOT / page).read_text(encoding="utf-8"))
+    files = [name for name in named if not re.search("NAME|COMMAND", name)]
+    assert len(files) > 10
+    assert [name for name in files if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_registry_that_a_guide_names_is_there(page) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = re.findall(r"`(\w+)` in\s+`([a-z_/]+\.py)`", text)
+    assert len(named) > 8
+    for name, file in named:
+        found = re.search(rf"^(def )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+        assert found, f"{page} says that {name} is in {file}"

@@ -1,6 +1,8 @@
 import pytest
 
 from acl_tf import record_text
+from acl_tf.nested import flat
+from acl_tf.printable import printable
 from tests.report.folders import PGD
 
 
@@ -68,8 +70,8 @@ def test_number():
 
 
 def test_printable():
-    assert record_text.printable("naïve l∞ ok") == "naïve l∞ ok"
-    assert record_text.printable("a\x1b[2J\udc80\t") == "a\\x1b[2J\\udc80\\t"
+    assert printable("naïve l∞ ok") == "naïve l∞ ok"
+    assert printable("a\x1b[2J\udc80\t") == "a\\x1b[2J\\udc80\\t"
 
 
 @pytest.mark.parametrize(
@@ -93,4 +95,4 @@ def test_cells(record, cells):
 
 
 def test_flat():
-    assert record_text.flat({"a": 1, "b": {"c": {"d": [2]}}}) == {"a": 1, "b.c.d": [2]}
+    assert flat({"a": 1, "b": {"c": {"d": [2]}}}) == {"a": 1, "b.c.d": [2]}

@@ -3,7 +3,16 @@ import json
 import numpy as np
 import pytest
 
-from acl_tf.records import Entry, RecordsError, add_records, different, names_of, read_entries, read_file, read_lines
+from acl_tf.records import (
+    NamedRecord,
+    RecordsError,
+    add_records,
+    different,
+    names_of,
+    read_file,
+    read_lines,
+    read_named_records,
+)
 from tests.report.folders import record, robust, write_lines, write_run
 
 LAST, BEST = "a" * 64, "b" * 64
@@ -25,14 +34,14 @@ def test_a_run_and_its_model_have_a_record_once(tmp_path):
     run = write_run(tmp_path / "run", records=[first])
     again = {**first, "date": "2027-01-01T00:00:00+00:00", "seconds": 99.0}
     write_lines(run / "model" / "records.jsonl", [again, second])
-    assert read_entries(run, "run") == [Entry("run", first), Entry("run", second)]
+    assert read_named_records(run, "run") == [NamedRecord("run", first), NamedRecord("run", second)]
 
 
 @pytest.mark.parametrize("change", [{"value": 0.75}, {"n": 10}, {"split": "train"}, {"model_sha256": LAST}])
 def test_records_that_differ_are_both_there(tmp_path, change):
     run = write_run(tmp_path / "run", records=[record()])
     write_lines(run / "model" / "records.jsonl", [{**record(), **change}])
-    assert len(read_entries(run, "run")) == 2
+    assert len(read_named_records(run, "run")) == 2
 
 
 def test_records_of_the_last_epoch_have_a_name_of_their_own(tmp_path):
@@ -41,14 +50,14 @@ def test_records_of_the_last_epoch_have_a_name_of_their_own(tmp_path):
     write_manifest(run / "model_last", LAST)
     write_lines(run / "records.jsonl", [record(model_sha256=BEST), record(value=0.4, model_sha256=LAST)])
     write_lines(run / "model_last" / "records.jsonl", [record(value=0.4, model_sha256=LAST), robust(model_sha256=LAST)])
-    assert [entry.name for entry in read_entries(run, "run")] == ["run", "run/model_last", "run/model_last"]
+    assert [entry.name for entry in read_named_records(run, "run")] == ["run", "run/model_last", "run/model_last"]
 
 
 def test_a_model_folder(tmp_path):
     write_manifest(tmp_path / "model", BEST)
-    assert read_entries(tmp_path / "model", "imported") == []
+    assert read_named_records(tmp_path / "model", "imported") == []
     write_lines(tmp_path / "model" / "records.jsonl", [record()])
-    assert read_entries(tmp_path / "model", "imported") == [Entry("imported", record())]
+    assert read_named_records(tmp_path / "model", "imported") == [NamedRecord("imported", record())]
 
 
 @pytest.mark.parametrize("name", ["records.json", "records.jsonl"])
@@ -58,13 +67,13 @@ def test_a_file(tmp_path, name):
         write_lines(tmp_path / name, records)
     else:
         (tmp_path / name).write_text(json.dumps(records, indent=2))
-    assert [entry.name for entry in read_entries(tmp_path / name, "file")] == ["file", "random:resnet18"]
-    assert [entry.record for entry in read_entries(tmp_path / name, "file")] == records
+    assert [entry.name for entry in read_named_records(tmp_path / name, "file")] == ["file", "random:resnet18"]
+    assert [entry.record for entry in read_named_records(tmp_path / name, "file")] == records
 
 
 def test_nothing_that_has_records(tmp_path):
     for path in (tmp_path, tmp_path / "none"):
-        assert complaint(read_entries, path, "x") == (
+        assert complaint(read_named_records, path, "x") == (
             f"No run folder, model folder or file of records. Received: {str(path)!r}"
         )
 

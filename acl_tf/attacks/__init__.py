@@ -1,6 +1,27 @@
 """Attacks: one loop with hooks, one file an attack, and the balls that they stay in."""
 
+from typing import TYPE_CHECKING, Any
+
+from acl_tf.lazy import exports
 from acl_tf.registry import Registry
+
+if TYPE_CHECKING:
+    from acl_tf.attacks.autoattack.suite import AutoAttack as AutoAttack
+    from acl_tf.attacks.base import Attack as Attack
+    from acl_tf.attacks.eot import with_eot as with_eot
+    from acl_tf.attacks.pgd import PGD as PGD
+    from acl_tf.attacks.restarts import worst_of as worst_of
+else:
+    __getattr__, __dir__ = exports(
+        __name__,
+        {
+            "Attack": "acl_tf.attacks.base:Attack",
+            "AutoAttack": "acl_tf.attacks.autoattack.suite:AutoAttack",
+            "PGD": "acl_tf.attacks.pgd:PGD",
+            "with_eot": "acl_tf.attacks.eot:with_eot",
+            "worst_of": "acl_tf.attacks.restarts:worst_of",
+        },
+    )
 
 #: The balls, by the names of their norms.
 BALLS = Registry(
@@ -21,6 +42,19 @@ ATTACKS = Registry(
         "frank-wolfe": "acl_tf.attacks.unforeseen.frank_wolfe:L1FrankWolfe",
     },
 )
+
+
+def build_attack(section: Any) -> Any:
+    """Returns the attack that a section of a configuration describes: its `name`, and the settings of that class."""
+    return ATTACKS[section.name](**section.model_dump(exclude={"name"}))
+
+
 #: What people call norms and attacks where that is not their names here.
 NORM_WORDS = {"linf": "l∞"}
-ATTACK_WORDS = {"pgd": "PGD", "fgsm": "FGSM", "frank-wolfe": "Frank–Wolfe"}
+ATTACK_WORDS = {
+    "pgd": "PGD",
+    "fgsm": "FGSM",
+    "frank-wolfe": "Frank–Wolfe",
+    "autoattack": "AutoAttack",
+    "worst_case": "worst case",
+}

@@ -54,6 +54,8 @@ class Attack:
     fixed: ClassVar[dict[str, Any]] = {}
     #: Norm of the ball that the images stay in: `linf`, `l2` or `l1`; None: in none.
     norm: str | None = None
+    #: Length of a step, in the norm of the ball or the unit of what moves; 0: steps have none.
+    step_size = 0.0
     #: How many evaluations of the loss each gradient is the mean of; see `acl_tf.attacks.eot`.
     draws = 1
 

@@ -1,4 +1,4 @@
-"""Randomised smoothing: what votes under Gaussian noise prove; the mathematics, without a network.
+"""The mathematics of randomised smoothing: certificates from votes under Gaussian noise, without a network.
 
 Reference: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019,
 Algorithm 1.
@@ -11,26 +11,26 @@ from scipy import stats
 
 
 class Certificate(NamedTuple):
-    """What holds of an image, but with probability `alpha`.
+    """A statement about an image that is wrong with probability at most `alpha`.
 
     Attributes:
-        label: The class that the smoothed classifier gives to every image within the radius; None: it abstains.
-        radius: l2, of the unit of `sigma`; 0 where it abstains.
+        label: Class that the smoothed classifier returns for every image within the radius; None: abstention.
+        radius: l2 radius, in the unit of `sigma`; 0 for an abstention.
     """
 
     label: int | None
     radius: float
 
 
-def predict(counts: np.ndarray, alpha: float) -> int | None:
-    """PREDICT: the class of the most votes, if it leads the second by more than chance.
+def prediction_of(counts: np.ndarray, alpha: float) -> int | None:
+    """Returns the class with the most votes if it leads the second significantly (PREDICT).
 
     Args:
         counts: Votes for each class, of shape `(classes,)`.
-        alpha: How often another class than the smoothed classifier's may be returned, at most.
+        alpha: Largest probability of returning another class than the smoothed classifier.
 
     Returns:
-        The class, or None: abstention.
+        The class, or None for an abstention.
 
     Raises:
         ValueError: If there are no votes, or `alpha` is not in (0, 1).
@@ -43,14 +43,14 @@ def predict(counts: np.ndarray, alpha: float) -> int | None:
     return first if stats.binomtest(votes[0], sum(votes), 0.5).pvalue <= alpha else None
 
 
-def certify(selection: np.ndarray, counts: np.ndarray, sigma: float, alpha: float) -> Certificate:
-    """CERTIFY: a class and the l2 radius around the image in which the smoothed classifier does not leave it.
+def certificate_of(selection: np.ndarray, counts: np.ndarray, sigma: float, alpha: float) -> Certificate:
+    """Returns a class and the l2 radius around the image within which the smoothed classifier returns it (CERTIFY).
 
     Args:
         selection: Votes of the n0 draws that choose the class, of shape `(classes,)`.
-        counts: Votes of n other draws, of the same shape; the bound would not hold for the draws that chose.
+        counts: Votes of n other draws, of the same shape; the bound does not hold for the draws that chose the class.
         sigma: Standard deviation of the noise.
-        alpha: How often the certificate may be wrong, at most.
+        alpha: Largest probability that the certificate is wrong.
 
     Raises:
         ValueError: If there are no votes, or `alpha` is not in (0, 1).
@@ -63,17 +63,17 @@ def certify(selection: np.ndarray, counts: np.ndarray, sigma: float, alpha: floa
 
 
 def lower_confidence_bound(successes: int, trials: int, alpha: float) -> float:
-    """Returns a bound that the probability of success is not below, but with probability `alpha`: Clopper–Pearson.
+    """Returns the one-sided Clopper–Pearson lower confidence bound of a probability at level 1 − `alpha`.
 
-    It is one-sided and exact: it covers the probability at least as often as it says, for any number of trials.
+    It is exact: for any number of trials, the probability is below the bound with probability at most `alpha`.
 
     Args:
-        successes: How many.
-        trials: Of how many, at least one.
-        alpha: In (0, 1).
+        successes: Number of successes.
+        trials: Number of trials, at least one.
+        alpha: Error probability, in (0, 1).
 
     Raises:
-        ValueError: If the numbers are not of that kind.
+        ValueError: If a number is outside of its range.
 
     Reference: Clopper and Pearson, "The Use of Confidence or Fiducial Limits", Biometrika 26, 1934; Cohen et al., ICML
     2019, LOWERCONFBOUND of Algorithm 1.
@@ -85,10 +85,10 @@ def lower_confidence_bound(successes: int, trials: int, alpha: float) -> float:
 
 
 def certified_radius(probability: float, sigma: float) -> float:
-    """Returns the l2 radius that a lower bound of the top class's probability proves: sigma · Φ⁻¹(probability).
+    """Returns the l2 radius certified by a lower bound of the top class' probability: sigma · Φ⁻¹(probability).
 
     Args:
-        probability: From 1/2 to below 1.
+        probability: Lower bound of the probability, from 1/2 to below 1.
         sigma: Standard deviation of the noise, in the unit of the radius.
 
     Raises:
@@ -105,7 +105,7 @@ def certified_radius(probability: float, sigma: float) -> float:
 
 
 def largest_radius(draws: int, sigma: float, alpha: float) -> float:
-    """Returns the radius that is certified where all draws agree; 0 where so few prove nothing."""
+    """Returns the radius that is certified if all draws agree; 0 if there are too few to certify any."""
     lower = lower_confidence_bound(draws, draws, alpha)
     return certified_radius(lower, sigma) if lower > 0.5 else 0.0
 

@@ -1,4 +1,4 @@
-"""The certificates of a classifier, image by image, in a file that grows; it imports neither TensorFlow nor Keras."""
+"""The certificates of a classifier, one per image, in a file that grows; imports neither TensorFlow nor Keras."""
 
 import hashlib
 import json
@@ -12,20 +12,20 @@ from acl_tf.files import write_atomically
 
 logger = logging.getLogger(__name__)
 NAME = "certificates"
-STEP = 0.25  # between the radii that records are about
+STEP = 0.25  # between the radii of records
 
 
 class ImageCertificate(NamedTuple):
-    """What the votes on an image say.
+    """The result of the votes on an image.
 
     Attributes:
-        image: Index in the data set.
-        label: The true class.
-        predicted: By PREDICT; None: it abstains.
-        certified: By CERTIFY; None: it abstains.
-        radius: l2; 0 where CERTIFY abstains.
-        counts: Votes for each class, of the n draws.
-        seconds: How long it took.
+        image: Index of the image in the data set.
+        label: True class.
+        predicted: Class that PREDICT returns; None: it abstains.
+        certified: Class that CERTIFY returns; None: it abstains.
+        radius: Certified l2 radius; 0 if CERTIFY abstains.
+        counts: Votes of the n draws for each class.
+        seconds: Time that it took.
     """
 
     image: int
@@ -37,7 +37,7 @@ class ImageCertificate(NamedTuple):
     seconds: float
 
     def holds_at(self, radius: float) -> bool:
-        """Tells whether the right class is certified up to a radius."""
+        """Returns whether the right class is certified up to a radius."""
         return self.certified == self.label and self.radius >= radius
 
 
@@ -47,17 +47,17 @@ def certified_accuracy(certificates: Sequence[ImageCertificate], radius: float) 
 
 
 def accuracy(certificates: Sequence[ImageCertificate]) -> float:
-    """Returns the share of images that the smoothed classifier gets right; to abstain is wrong."""
+    """Returns the share of images that the smoothed classifier classifies correctly; abstentions are wrong."""
     return sum(certificate.predicted == certificate.label for certificate in certificates) / len(certificates)
 
 
 def abstentions(certificates: Sequence[ImageCertificate]) -> int:
-    """Returns on how many images CERTIFY abstains."""
+    """Returns the number of images on which CERTIFY abstains."""
     return sum(certificate.certified is None for certificate in certificates)
 
 
 def average_radius(certificates: Sequence[ImageCertificate]) -> float:
-    """Returns the mean radius in which the right class is certified; 0 counts where it is not.
+    """Returns the mean radius within which the right class is certified; images without one count as 0.
 
     Reference: Zhai et al., "MACER: Attack-free and Scalable Robust Training via Maximizing Certified Radius", ICLR
     2020, Eq. 5.
@@ -67,58 +67,58 @@ def average_radius(certificates: Sequence[ImageCertificate]) -> float:
 
 
 class CertificateFile:
-    """JSON lines: what they are about, then one an image, added when it is done.
+    """A file of JSON lines: first what the certificates depend on, then one line per certified image.
 
-    A process that is killed loses the line that it is writing.
+    A process that is killed loses at most the line that it is writing.
 
     Args:
-        folder: Of the file, which is named after what it is about.
+        folder: Folder of the file, whose name is derived from `about`.
         about: Everything that the certificates depend on, as JSON.
-        total: How many images there will be.
-        resume: Whether what is there is taken up; else it is put aside, as `….jsonl.before`.
+        total: Number of images to certify.
+        resume: Whether to continue an existing file; otherwise it is renamed to `….jsonl.before`.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], total: int, resume: bool) -> None:
         key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
         self.path = folder / f"{NAME}-{key}.jsonl"
-        self.certificates = self._kept() if resume and self.path.is_file() else []
+        self.certificates = self._read_whole_lines() if resume and self.path.is_file() else []
         if self.path.is_file() and not resume:
             self.path.rename(self.path.with_name(f"{self.path.name}.before"))  # it may have taken days
-        lines = [{"about": about, "images": total}, *(kept._asdict() for kept in self.certificates)]
+        lines = [{"about": about, "images": total}, *(certificate._asdict() for certificate in self.certificates)]
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def add(self, certificate: ImageCertificate) -> None:
-        """Writes what is known of one more image."""
+        """Adds the certificate of one more image."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(certificate._asdict()) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self.certificates.append(certificate)
 
-    def _kept(self) -> list[ImageCertificate]:
-        """Returns what a killed process has left: the lines up to the first that is not whole, or out of order."""
-        kept: list[ImageCertificate] = []
+    def _read_whole_lines(self) -> list[ImageCertificate]:
+        """Returns the certificates before the first line that is incomplete or out of order."""
+        whole: list[ImageCertificate] = []
         for number, line in enumerate(self.path.read_bytes().splitlines()[1:], 2):
             try:
                 certificate = _certificate(json.loads(line))
-                if kept and certificate.image <= kept[-1].image:
-                    raise ValueError(f"image {certificate.image} after {kept[-1].image}: two processes wrote it")
-                kept.append(certificate)
+                if whole and certificate.image <= whole[-1].image:
+                    raise ValueError(f"image {certificate.image} after {whole[-1].image}: two processes wrote it")
+                whole.append(certificate)
             except (ValueError, TypeError) as error:
                 logger.warning("%s, line %d, is damaged (%s); it goes on from there.", self.path, number, error)
                 break
-        return kept
+        return whole
 
 
 def read_certificates(path: Path) -> tuple[dict[str, Any], list[ImageCertificate]]:
     """Reads a file of certificates, finished or not.
 
     Returns:
-        What they are about, and the certificates.
+        Everything that the certificates depend on, and the certificates.
 
     Raises:
-        ValueError: If it holds something else; a last line that is cut short is left out.
+        ValueError: If the file has another form. An incomplete last line is left out.
     """
     lines = path.read_text(encoding="utf-8").split("\n")
     head = json.loads(lines[0])

@@ -1,4 +1,4 @@
-"""What a certification is asked for."""
+"""The configuration of a certification."""
 
 from typing import Annotated
 
@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from acl_tf.config import CommandConfig, Count, Number, Positive
 from acl_tf.evaluate.config import EvaluationDataConfig
 
-# The last draw of an image must have a number, also where the last batch is filled up.
+# The number of every draw must fit into int32, also those that fill up the last batch.
 MOST_DRAWS = 2**30
 
 
@@ -15,15 +15,15 @@ class CertifyConfig(CommandConfig):
     """A certification by randomised smoothing. The defaults are the paper's.
 
     Attributes:
-        model: A run folder, a model folder, a `.keras` file, the folder of a SavedModel, or a model on the Hub.
+        model: Run folder, model folder, `.keras` file, folder of a SavedModel, or model on the Hub.
         sigma: Standard deviation of the noise, in pixels of [0, 1].
-        n0: Draws that choose the class.
-        n: Other draws, which prove the radius.
-        alpha: How often a certificate may be wrong, at most.
-        every: Only each so-many-th image, from the first.
-        data: Which images; the model's own data set where nothing is said.
-        batch_size: Draws that pass the network together; it does not change the results.
-        seed: Of the noise.
+        n0: Number of draws that choose the class.
+        n: Number of other draws, which certify the radius.
+        alpha: Largest probability that a certificate is wrong.
+        every: Certify every N-th image, starting with the first.
+        data: Images to certify; by default those of the model's own data set.
+        batch_size: Number of draws that pass the network together; it does not change the results.
+        seed: Seed of the noise.
 
     Reference: Cohen et al., "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019, section 4.
     """

@@ -1,4 +1,4 @@
-"""Certified accuracy by randomised smoothing: what `acl-tf certify` does.
+"""Certified accuracy by randomised smoothing, as `acl-tf certify` measures it.
 
 Reference: Cohen, Rosenfeld and Kolter, "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.certify import bounds as smoothing
+from acl_tf.certify import bounds
 from acl_tf.certify.certificates import (
     STEP,
     CertificateFile,
@@ -28,9 +28,10 @@ from acl_tf.classifiers.loading import load_classifier
 from acl_tf.classifiers.smoothed import ESTIMATION, SELECTION, SmoothedClassifier
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.splits import fingerprint_with_labels, labels_of, take
+from acl_tf.evaluate.images import load_images
+from acl_tf.evaluate.output import add_to_model, check_output
 from acl_tf.evaluate.progress import EvaluationProgress
 from acl_tf.evaluate.record import record
-from acl_tf.evaluate.run import add_to_model, check_output, load_images
 from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.workers import Workers
@@ -39,37 +40,37 @@ from acl_tf.training.workers import Workers
 def certify(config: CertifyConfig, output: Path, resume: bool = False, workers: Workers | None = None) -> list[Record]:
     """Certifies the smoothed classifier on images and adds the records to the folder of the model.
 
-    The certificates of all images are left in `output`, in a file of their own.
+    The certificates of all images are written to a file in `output`.
 
     Args:
-        config: What to certify.
-        output: Folder for the records and certificates; the chief writes it.
-        resume: Whether certificates that are there are taken up again.
-        workers: That share the draws of each image; None: this process, on one device.
+        config: Configuration of the certification.
+        output: Folder for the records and certificates, which the chief writes.
+        resume: Whether to continue with existing certificates.
+        workers: Workers that share the draws of each image; None: this process, on one device.
 
     Returns:
         The records: accuracy and abstentions, then certified accuracy from radius 0 in steps of 1/4, then the average
-        radius. None in workers that are not the chief.
+        radius. Empty in workers that are not the chief.
 
     Raises:
         AclTfError: If anything about model, images or workers is wrong.
-        Interrupted: If a signal asked for an end.
+        Interrupted: If a signal asked the process to stop.
     """
     workers = workers or Workers()
     output = output.resolve()
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # what is reported is full precision
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # reported numbers have full precision
     with workers.agreement(config) as same:
         model = load_classifier(config.model)
         check_output(output, model)
         model.check_noise(config.sigma)
-        everything = load_images(config, model)
+        everything = load_images(config.data, model)
         rows = np.arange(0, len(everything), config.every)
         images = take(everything, rows)
         same["images"] = [model.sha256, *fingerprint_with_labels(images)]
     with workers.watched(), workers.strategy.scope():
-        if workers.replicas > 1:  # again: a copy for each replica
+        if workers.replicas > 1:  # loads it again, with a copy for each replica
             model = load_classifier(config.model)
-        # Folded, it is the same function, faster.
+        # `attacked` is the same function, faster.
         smoothed = SmoothedClassifier(model.attacked, config.sigma, config.n, config.seed)
     about = {"protocol": protocol(config), "dataset": images.name, "split": images.split}
     about |= {"model_sha256": model.sha256, "images": fingerprint_with_labels(images)}
@@ -93,22 +94,22 @@ def certify_images(
     output: Path,
     resume: bool,
 ) -> CertificateFile | None:
-    """Certifies every image that is not done yet, and shows how far it is.
+    """Certifies all images without a certificate, and shows the progress.
 
     Args:
-        config: What to certify.
-        counter: Of the votes.
-        images: To certify, with labels.
-        indices: Of these images in the data set, integers of shape `(n,)`: each one's noise depends on its own.
-        about: What the certificates depend on.
-        output: Folder of their file.
-        resume: Whether what is there is taken up.
+        config: Configuration of the certification.
+        counter: Counter of the votes.
+        images: Images to certify, with labels.
+        indices: Indices of the images in the data set, integers of shape `(n,)`; the noise depends on them.
+        about: Everything that the certificates depend on, as JSON.
+        output: Folder of the file with the certificates.
+        resume: Whether to continue an existing file.
 
     Returns:
         The file with all certificates; None in workers that are not the chief.
 
     Raises:
-        Interrupted: If a signal asked for an end.
+        Interrupted: If a signal asked the process to stop.
     """
     workers = counter.workers
     file = CertificateFile(output, about, len(images), resume) if workers.is_chief else None
@@ -132,21 +133,21 @@ def certify_image(
     """Certifies one image.
 
     Args:
-        config: What to certify.
-        counter: Of the votes.
-        images: Of which it is one, with labels.
-        place: Where among them.
-        index: In the data set.
+        config: Configuration of the certification.
+        counter: Counter of the votes.
+        images: Images with labels, among them the one to certify.
+        place: Row of the image in `images`.
+        index: Index of the image in the data set, which determines the noise.
     """
     begin = time.perf_counter()
     image = images.images[place].astype(np.float32) / np.float32(255.0)
     selection = counter(image, index, SELECTION, config.n0)
     counts = counter(image, index, ESTIMATION, config.n)
-    certified, radius = smoothing.certify(selection, counts, config.sigma, config.alpha)
+    certified, radius = bounds.certificate_of(selection, counts, config.sigma, config.alpha)
     return ImageCertificate(
         image=index,
         label=int(labels_of(images)[place]),
-        predicted=smoothing.predict(counts, config.alpha),
+        predicted=bounds.prediction_of(counts, config.alpha),
         certified=certified,
         radius=radius,
         counts=counts.tolist(),
@@ -155,7 +156,7 @@ def certify_image(
 
 
 def protocol(config: CertifyConfig) -> dict[str, Any]:
-    """Returns what a record says of the certification."""
+    """Returns the protocol of the certification, for its records."""
     names = ("sigma", "n0", "n", "alpha", "seed")
     subset = {"every": config.every} if config.every > 1 else {}
     return {"attack": "none", **{name: getattr(config, name) for name in names}, **subset}
@@ -167,13 +168,13 @@ def records_of(
     """Returns the records of certified images.
 
     Args:
-        config: What was certified.
-        images: All of those that were.
-        model_sha256: Of `model.keras`.
-        certificates: One an image.
+        config: Configuration of the certification.
+        images: All certified images.
+        model_sha256: SHA-256 of `model.keras`.
+        certificates: Certificate of each image.
     """
     seconds = sum(certificate.seconds for certificate in certificates)
-    largest = smoothing.largest_radius(config.n, config.sigma, config.alpha)
+    largest = bounds.largest_radius(config.n, config.sigma, config.alpha)
     radii = [STEP * number for number in range(int(largest / STEP) + 1)]
     measured: list[tuple[str, float, dict[str, Any]]] = [
         ("accuracy", accuracy(certificates), {}),
@@ -191,7 +192,7 @@ def records_of(
 
 
 def so_far(certificates: Sequence[ImageCertificate]) -> str:
-    """Returns what is shown beside the progress."""
+    """Returns the text beside the progress bar."""
     if not certificates:
         return ""
     certified = 100 * certified_accuracy(certificates, 0)

@@ -1,4 +1,4 @@
-"""Counting the votes of very many noisy copies of an image, on the devices of all workers."""
+"""A counter of the votes of very many noisy copies of an image, on the devices of all workers."""
 
 import time
 from signal import Signals
@@ -11,18 +11,18 @@ from acl_tf.errors import Interrupted
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.workers import Workers
 
-SECONDS_OF_A_CALL = 1.0  # within which a signal is noticed
+SECONDS_OF_A_CALL = 1.0  # the time within which a signal is noticed
 
 
 class VoteCounter:
-    """Counts votes in calls of about a second; the counts stay on the device from one to the next.
+    """Counts votes in calls of about a second; the counts stay on the device between calls.
 
     Args:
-        smoothed: Whose noise and votes they are.
-        classes: How many there are.
-        at_once: Draws that pass the network together, on each device; it does not change the counts.
-        workers: Whose replicas share the draws; None: this process, on one device.
-        interruption: Whether the user wants an end; None: never.
+        smoothed: Smoothed classifier that votes.
+        classes: Number of classes.
+        at_once: Number of draws that pass the network together on each device; it does not change the counts.
+        workers: Workers whose replicas share the draws; None: this process, on one device.
+        interruption: Signals that ask the process to stop; None: they are not noticed.
     """
 
     def __init__(
@@ -39,20 +39,20 @@ class VoteCounter:
         self.workers = workers or Workers()
         self.strategy = self.workers.strategy
         self.interruption = interruption
-        self.batches = 1  # of each replica in a call
+        self.batches = 1  # for each replica in a call
         self.compiled = tf.function(self._add)
 
     def __call__(self, image: np.ndarray, index: int, use: int, draws: int) -> np.ndarray:
-        """Returns how many draws are called each class, integers of shape `(classes,)`.
+        """Returns the number of draws that are classified as each class, integers of shape `(classes,)`.
 
         Args:
-            image: float32 in [0, 1], of shape `(height, width, 3)`.
-            index: Of the image; with the seed it determines the noise.
-            use: What the noise is for: each use has its own.
-            draws: How many.
+            image: Image, float32 in [0, 1], of shape `(height, width, 3)`.
+            index: Index of the image in the data set; with the seed it determines the noise.
+            use: Use of the noise, such as `ESTIMATION`: each has its own.
+            draws: Number of draws.
 
         Raises:
-            Interrupted: If a signal asked for an end.
+            Interrupted: If a signal asked the process to stop.
         """
         pixels, counts, done = tf.constant(image), tf.zeros([self.classes], tf.int32), 0
         (seed,) = self.smoothed.seeds(use, tf.constant([index]))
@@ -61,14 +61,14 @@ class VoteCounter:
                 begin = time.perf_counter()
                 end = min(done + self.batches * self.at_once * self.workers.replicas, draws)
                 arguments = pixels, seed, tf.constant(done), tf.constant(end), counts
-                # Called as a graph: TensorFlow takes the counters of several models for one that is traced too often.
+                # Calls the graph: TensorFlow would warn that the method of several counters is traced too often.
                 counts = self.compiled.get_concrete_function(*arguments)(*arguments)
                 done = end
                 self._adjust(time.perf_counter() - begin)
             return counts.numpy()
 
     def _adjust(self, seconds: float) -> None:
-        """Stops if asked, and makes the next call twice as long where this one was short; all workers agree."""
+        """Stops after a signal, and doubles or halves the next call if this one was short or long, in all workers."""
         signal = (self.interruption.signal or 0) if self.interruption else 0
         signal, milliseconds = self.workers.gather([signal, round(1000 * seconds)]).max(axis=0)
         if signal:
@@ -83,7 +83,7 @@ class VoteCounter:
             self.batches = max(1, self.batches // 2)
 
     def _add(self, image: tf.Tensor, seed: tf.Tensor, first: tf.Tensor, end: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-        """Returns counts with those of the draws from `first` to before `end`, of which each replica takes a part."""
+        """Returns the counts plus the votes of the draws from `first` to before `end`, which the replicas share."""
 
         def of_replica() -> tf.Tensor:
             context = tf.distribute.get_replica_context()

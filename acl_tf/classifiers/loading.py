@@ -1,4 +1,4 @@
-"""The classifier that an evaluation is about."""
+"""Loading of a classifier for evaluation."""
 
 import functools
 import logging
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from acl_tf.classifiers.saved_model import is_saved_model, load_served
+from acl_tf.classifiers.saved_model import is_saved_model, load_serving_signature
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import ModelFolderError, UsageError
-from acl_tf.export.batch_norm_folding import fold_batch_norm
 from acl_tf.files import sha256
 from acl_tf.hub.locate import find_model_folder
 from acl_tf.model_folder.files import MODEL
 from acl_tf.model_folder.read import load_model
+from acl_tf.models.batch_norm_folding import fold_batch_norm
 from acl_tf.types import Classifier
 
 logger = logging.getLogger(__name__)
@@ -22,18 +22,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedClassifier:
-    """A classifier, and where it comes from.
+    """A classifier and its origin.
 
     Attributes:
-        name: As the user calls it.
-        logits: From images in [0, 1] to logits, in inference mode.
-        attacked: What attacks look at: the same function, of a Keras model with batch normalisation folded into the
-            convolutions, which is faster.
-        image_size: Height and width of the images that it takes; None: any.
-        classes: Names of the classes; numbers where they are not known.
-        sha256: Of `model.keras`, or of the files of a SavedModel.
-        folder: The model folder; None for a lone `.keras` file or SavedModel.
-        trained_sigma: Standard deviation of the Gaussian noise that it was trained on; None: on none, or not known.
+        name: Name of the model, as the user wrote it.
+        logits: Function from images in [0, 1] to logits, in inference mode.
+        attacked: Function that attacks differentiate. It computes the same as `logits`, faster for a Keras model,
+            because batch normalisation is folded into the convolutions.
+        image_size: Height and width of the input images; None: any.
+        classes: Names of the classes, or their numbers if the names are not known.
+        sha256: SHA-256 of `model.keras`, or of the files of a SavedModel.
+        folder: Model folder; None for a lone `.keras` file or SavedModel.
+        trained_sigma: Standard deviation of the Gaussian noise in training; None: no noise, or not known.
     """
 
     name: str
@@ -45,16 +45,16 @@ class LoadedClassifier:
     folder: Path | None
     trained_sigma: float | None = None
 
-    def described(self) -> str:
-        """Returns what it takes and knows, in words."""
+    def summary(self) -> str:
+        """Returns the size of its images and the number of its classes, in words."""
         size = f"{self.image_size}x{self.image_size}" if self.image_size else "any"
         return f"images of {size} pixels, {len(self.classes)} classes"
 
     def check(self, image_set: ImageSet) -> None:
-        """Checks that the classes are as many as the model's, and warns where they are called otherwise.
+        """Checks that data and model have the same number of classes, and warns if the names differ.
 
         Raises:
-            UsageError: If they are not as many.
+            UsageError: If the numbers differ.
         """
         if len(image_set.classes) != len(self.classes):
             raise UsageError(
@@ -70,7 +70,7 @@ class LoadedClassifier:
             )
 
     def check_noise(self, sigma: float) -> None:
-        """Warns where the model was trained on other noise than it is to be smoothed by."""
+        """Warns if the model was trained on noise of another standard deviation than it is to be smoothed by."""
         if self.trained_sigma is not None and self.trained_sigma != sigma:
             logger.warning(
                 "%s was trained on noise of sigma %g; it is smoothed by sigma %g.", self.name, self.trained_sigma, sigma
@@ -81,21 +81,21 @@ def load_classifier(name: str) -> LoadedClassifier:
     """Loads a classifier from a run folder, a model folder, a `.keras` file, a SavedModel or the Hub.
 
     Raises:
-        ModelFolderError: If it is missing, damaged, or no classifier of images.
+        ModelFolderError: If it is missing, damaged, or not a classifier of images.
         UnsafeModelError: If it would do more than compute.
-        HubError: If it is on the Hub, and that cannot be reached, or refuses.
+        HubError: If it is on the Hub, and the Hub cannot be reached or refuses.
     """
     path = Path(name).expanduser()
     if is_saved_model(path):
-        served = load_served(path)
-        check_shapes(name, served.input_shape, served.output_shape)
+        signature = load_serving_signature(path)
+        check_shapes(name, signature.input_shape, signature.output_shape)
         return LoadedClassifier(
             name,
-            served.logits,
-            served.logits,
-            served.input_shape[1],
-            _numbers(served.output_shape),
-            served.sha256,
+            signature.logits,
+            signature.logits,
+            signature.input_shape[1],
+            _numbers(signature.output_shape),
+            signature.sha256,
             None,
         )
     folder = None if Path(name).suffix == ".keras" else find_model_folder(name)
@@ -120,7 +120,7 @@ def load_classifier(name: str) -> LoadedClassifier:
 
 
 def check_shapes(name: str, taken: Any, returned: Any) -> None:
-    """Checks that a model takes square images and returns a logit a class.
+    """Checks that a model takes square images and returns one logit per class.
 
     Raises:
         ModelFolderError: If it does not.
@@ -139,7 +139,7 @@ def check_shapes(name: str, taken: Any, returned: Any) -> None:
 
 
 def _numbers(returned: tuple[int | None, ...]) -> tuple[str, ...]:
-    """Returns the numbers of the classes of logits of a shape."""
+    """Returns the numbers of the classes as text, for logits of a given shape."""
     return tuple(map(str, range(returned[1] or 0)))
 
 

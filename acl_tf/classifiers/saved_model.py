@@ -1,4 +1,4 @@
-"""A SavedModel as a classifier: its signature, which gradients pass."""
+"""A SavedModel as a classifier, through its serving signature, which is differentiable."""
 
 import hashlib
 from pathlib import Path
@@ -14,14 +14,14 @@ from acl_tf.types import Classifier
 SIGNATURE = "serving_default"
 
 
-class Served(NamedTuple):
-    """What a signature computes.
+class ServingSignature(NamedTuple):
+    """The signature of a SavedModel that maps images to logits.
 
     Attributes:
-        logits: From images in [0, 1] to logits.
-        input_shape: Of the images, `(None, height, width, channels)`.
-        output_shape: Of the logits, `(None, classes)`.
-        sha256: Of all its files.
+        logits: Function from images in [0, 1] to logits.
+        input_shape: Shape of the images, `(None, height, width, channels)`.
+        output_shape: Shape of the logits, `(None, classes)`.
+        sha256: SHA-256 of all files of the SavedModel.
     """
 
     logits: Classifier
@@ -31,15 +31,15 @@ class Served(NamedTuple):
 
 
 def is_saved_model(path: Path) -> bool:
-    """Tells whether a folder holds a SavedModel."""
+    """Returns whether a folder holds a SavedModel."""
     return (path / "saved_model.pb").is_file()
 
 
-def load_served(folder: Path) -> Served:
+def load_serving_signature(folder: Path) -> ServingSignature:
     """Loads a SavedModel whose signature maps one float32 tensor of images to logits.
 
     Args:
-        folder: The one that holds `saved_model.pb`.
+        folder: Folder that holds `saved_model.pb`.
 
     Raises:
         UnsafeModelError: If it would do more than compute.
@@ -66,18 +66,19 @@ def load_served(folder: Path) -> Served:
             f"The signature {SIGNATURE} must map float32 images in [0, 1] to logits. "
             f"Received: from {images.dtype.name} to {outputs[output].dtype.name} in {folder}"
         )
-    return Served(_Signature(loaded, name, output), _shape(images.shape), _shape(outputs[output].shape), digest(folder))
+    logits = _Signature(loaded, name, output)
+    return ServingSignature(logits, _shape(images.shape), _shape(outputs[output].shape), digest(folder))
 
 
 def digest(folder: Path) -> str:
-    """Returns the SHA-256 of the names and SHA-256 of all files in a folder."""
+    """Returns the SHA-256 of a list of all files in a folder, with their names and SHA-256."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     lines = [f"{sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 class _Signature:
-    """Calls a signature, and keeps what holds its variables: a signature alone does not."""
+    """Calls a signature and keeps the loaded object, because a signature alone does not keep its variables."""
 
     def __init__(self, loaded: Any, name: str, output: str) -> None:
         self.loaded, self.name, self.output = loaded, name, output

@@ -1,33 +1,33 @@
-"""Randomised smoothing: a classifier of noisy images, whose noise is a function of seeds."""
+"""Randomised smoothing: a classifier of images under noise, which is a function of seeds."""
 
 import tensorflow as tf
 
 from acl_tf.randomness import fold_in
 from acl_tf.types import Classifier
 
-# What noise is for; each use has a stream of its own.
+# Uses of the noise; each has a stream of its own.
 ATTACK, VOTE, SELECTION, ESTIMATION = range(4)
-DRAWS_AT_ONCE = 256  # that pass the network together in a vote
+DRAWS_AT_ONCE = 256  # draws that pass the network together in a vote
 PHILOX = 1
-NUMBERS_OF_A_COUNT = 4  # that Philox makes at once
+NUMBERS_OF_A_COUNT = 4  # random numbers that Philox makes for each value of its counter
 
 
 class SmoothedClassifier:
-    """Classifies an image by what a classifier says of it under Gaussian noise.
+    """Classifies an image by the outputs of a classifier for the image under Gaussian noise.
 
-    Noisy images are not clipped to [0, 1]: certificates are about noise that is Gaussian.
+    Noisy images are not clipped to [0, 1]: certificates need noise that is Gaussian.
 
     Args:
-        classifier: From images in [0, 1] to logits, in inference mode.
+        classifier: Function from images in [0, 1] to logits, in inference mode.
         sigma: Standard deviation of the noise, in pixels of [0, 1].
-        samples: Draws of the noise for an image.
-        seed: Of what is drawn without seeds.
+        samples: Number of draws of the noise per image.
+        seed: Seed of the noise where no seeds are given.
 
     Call arguments:
-        images: In [0, 1], of shape `(batch, height, width, channels)`.
+        images: Images in [0, 1], of shape `(batch, height, width, channels)`.
 
-    Call returns: the logarithm of the mean softmax over fresh draws, of shape `(batch, classes)`. Another call draws
-    other noise. Gradients pass; all draws of a batch are in memory then.
+    Call returns: the logarithm of the mean softmax over fresh draws, of shape `(batch, classes)`. Every call draws new
+    noise. It is differentiable; the gradient keeps all draws of a batch in memory.
 
     Example:
 
@@ -52,7 +52,7 @@ class SmoothedClassifier:
         self.sigma = sigma
         self.samples = samples
         self.seed = seed
-        # Each replica counts its own calls: inside the loop of an attack no replica can wait for another.
+        # Each replica counts its own calls, because replicas cannot wait for each other inside the loop of an attack.
         self.calls = tf.Variable(
             0,
             trainable=False,
@@ -65,22 +65,22 @@ class SmoothedClassifier:
         return self._fresh(images, tf.range(tf.shape(images)[0]))
 
     def for_images(self, indices: tf.Tensor) -> Classifier:
-        """Returns the same for a batch whose noise depends on which images they are, not on their place in it.
+        """Returns the classifier for a batch, whose noise depends on the images' indices, not on their places in it.
 
-        The noise of an image is a function of `seed`, its index, and how often the returned classifier was called.
+        The noise of an image is a function of `seed`, its index, and the number of calls of the returned classifier.
 
         Args:
-            indices: Of the images, integers of shape `(batch,)`.
+            indices: Indices of the images in the data set, integers of shape `(batch,)`.
         """
         self.calls.assign(0)
         return lambda images: self._fresh(images, indices)
 
     def seeded(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Returns the logarithm of the mean softmax, of shape `(batch, classes)`, over noise that seeds determine.
+        """Returns the logarithm of the mean softmax over noise from given seeds, of shape `(batch, classes)`.
 
         Args:
-            images: In [0, 1], of shape `(batch, height, width, channels)`.
-            seeds: int32 of shape `(batch, 2)`, one an image.
+            images: Images in [0, 1], of shape `(batch, height, width, channels)`.
+            seeds: Seed of each image, int32 of shape `(batch, 2)`.
         """
         shape = images.shape[1:]
         noise = tf.map_fn(
@@ -90,18 +90,20 @@ class SmoothedClassifier:
         )
         noisy = images[:, tf.newaxis] + self.sigma * tf.cast(noise, images.dtype)
         logits = self.classifier(tf.reshape(noisy, (-1, *shape)))
-        logits = tf.cast(logits, tf.float32) if logits.dtype.size < 4 else logits  # halves, in mixed precision
+        logits = (
+            tf.cast(logits, tf.float32) if logits.dtype.size < 4 else logits
+        )  # they are float16 or bfloat16 in mixed precision
         each = tf.reshape(tf.nn.log_softmax(logits), (-1, self.samples, logits.shape[-1]))
         return tf.reduce_logsumexp(each, axis=1) - tf.math.log(tf.cast(self.samples, each.dtype))
 
     def vote(self, images: tf.Tensor, seeds: tf.Tensor) -> tf.Tensor:
-        """Returns how many draws are called each class: int32 of shape `(batch, classes)`.
+        """Returns the number of draws that are classified as each class: int32 of shape `(batch, classes)`.
 
         Args:
-            images: In [0, 1], of shape `(batch, height, width, channels)`.
-            seeds: int32 of shape `(batch, 2)`, one an image.
+            images: Images in [0, 1], of shape `(batch, height, width, channels)`.
+            seeds: Seed of each image, int32 of shape `(batch, 2)`.
         """
-        classes = self.classifier(images[:1]).shape[-1]  # in a graph nothing but the shape is computed
+        classes = self.classifier(images[:1]).shape[-1]  # in a graph only the shape is computed
         at_once = min(self.samples, DRAWS_AT_ONCE)
         return tf.map_fn(
             lambda one: self.count(one[0], one[1], 0, self.samples, at_once, classes),
@@ -111,11 +113,11 @@ class SmoothedClassifier:
         )
 
     def decide(self, images: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-        """Returns the votes as numbers that stand for logits; their noise is a function of `seed` and of the image.
+        """Returns the votes in place of logits; their noise is a function of `seed` and of the image's index.
 
         Args:
-            images: In [0, 1], of shape `(batch, height, width, channels)`.
-            indices: Of the images, integers of shape `(batch,)`.
+            images: Images in [0, 1], of shape `(batch, height, width, channels)`.
+            indices: Indices of the images in the data set, integers of shape `(batch,)`.
         """
         return tf.cast(self.vote(images, self.seeds(VOTE, indices)), images.dtype)
 
@@ -128,18 +130,18 @@ class SmoothedClassifier:
         at_once: int,
         classes: int,
     ) -> tf.Tensor:
-        """Counts the votes of some draws, in a loop of the graph.
+        """Counts the votes of consecutive draws, in a loop of the graph.
 
         Args:
-            image: In [0, 1], of shape `(height, width, channels)`.
-            seed: int32 of shape `(2,)`, of all draws of the image.
+            image: Image in [0, 1], of shape `(height, width, channels)`.
+            seed: Seed of all draws of the image, int32 of shape `(2,)`.
             first: Number of the first draw.
-            end: Number after the last one.
-            at_once: Draws that pass the network together; it does not change the result.
-            classes: How many there are.
+            end: Number of the last draw plus 1.
+            at_once: Number of draws that pass the network together; it does not change the result.
+            classes: Number of classes.
 
         Returns:
-            int32 of shape `(classes,)`, whose sum is `end - first`.
+            Votes for each class, int32 of shape `(classes,)`; their sum is `end - first`.
         """
 
         def body(done: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -153,12 +155,12 @@ class SmoothedClassifier:
 
     @staticmethod
     def _votes(logits: tf.Tensor, classes: int) -> tf.Tensor:
-        """Returns a 1 for the class of each image, int32 of shape `(batch, classes)`; NaN has no class, and no vote."""
+        """Returns the vote of each image, one-hot int32 of shape `(batch, classes)`; logits with NaN give no vote."""
         broken = tf.reduce_any(tf.math.is_nan(logits), axis=-1)
         return tf.one_hot(tf.where(broken, tf.constant(-1, tf.int64), tf.argmax(logits, -1)), classes, dtype=tf.int32)
 
     def seeds(self, use: int, indices: tf.Tensor) -> tf.Tensor:
-        """Returns the seeds of images for a use, int32 of shape `(batch, 2)`: functions of `seed` and of the index."""
+        """Returns the seeds of images for a use, int32 of shape `(batch, 2)`, from `seed` and the images' indices."""
         return seeds_of_images(noise_seed(self.seed, use), indices)
 
     def _fresh(self, images: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
@@ -168,12 +170,12 @@ class SmoothedClassifier:
 
 
 def noise_seed(seed: int, use: int) -> tf.Tensor:
-    """Returns what the seeds of all images come from: of noise for a use, int32 of shape `(2,)`."""
-    return fold_in(tf.constant([seed, 1], tf.int32), use)  # the starts of attacks come from (seed, 0)
+    """Returns the seed from which the seeds of all images for a use are derived, int32 of shape `(2,)`."""
+    return fold_in(tf.constant([seed, 1], tf.int32), use)  # (seed, 0) gives the starts of attacks
 
 
 def seeds_of_images(seed: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
-    """Returns `fold_in(seed, index)` of each index, int32 of shape `(batch, 2)`, without a loop."""
+    """Returns `fold_in(seed, index)` for each index, int32 of shape `(batch, 2)`, without a loop."""
     indices = tf.cast(indices, tf.int32)
     return tf.stack([tf.fill(tf.shape(indices), fold_in(seed, 0)[0]), indices], axis=1)
 
@@ -181,20 +183,20 @@ def seeds_of_images(seed: tf.Tensor, indices: tf.Tensor) -> tf.Tensor:
 def gaussian_noise(
     seed: tf.Tensor, first: tf.Tensor | int, draws: int, shape: tf.TensorShape | tuple[int, ...]
 ) -> tf.Tensor:
-    """Returns standard normal noise; each draw is a function of the seed and of its number, however many are asked for.
+    """Returns standard normal noise, in which each draw is a function only of the seed and of its number.
 
     Args:
-        seed: int32 of shape `(2,)`.
+        seed: Seed of the noise, int32 of shape `(2,)`.
         first: Number of the first draw.
-        draws: How many.
-        shape: Of a draw.
+        draws: Number of draws.
+        shape: Shape of a draw.
 
     Returns:
-        float32 of shape `(draws, *shape)`.
+        Noise, float32 of shape `(draws, *shape)`.
     """
     values = tf.TensorShape(shape).num_elements()
     counts = -(-values // NUMBERS_OF_A_COUNT)
-    # The generator's counter begins where the draws before would have left it: one operation makes them all.
+    # The counter of the generator starts where earlier draws would have left it, so one operation makes all draws.
     key, counter = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
     begin = counter + tf.stack([tf.cast(first, tf.uint64) * tf.constant(counts, tf.uint64), tf.constant(0, tf.uint64)])
     noise = tf.raw_ops.StatelessRandomNormalV2(

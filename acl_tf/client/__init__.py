@@ -1,1 +1,1 @@
-"""Asking a model server for predictions, over REST or gRPC."""
+"""Predictions from a model server, over REST or gRPC."""

@@ -1,4 +1,4 @@
-"""What the URL of a model server says."""
+"""The URL of a model server and its parts."""
 
 import re
 import urllib.parse
@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from acl_tf.errors import UsageError
 
-# TF Serving's own paths, perhaps behind a proxy's prefix, and what stands in for them with gRPC, which has no paths.
+# Paths of TF Serving's REST API, perhaps behind the prefix of a proxy. gRPC has no paths; a short form replaces them.
 REST = re.compile(
     r"(?P<prefix>(?:/(?!v1(?:/|$))[^/]+)*)"
     r"(?:/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d{1,20}))?(?::predict)?)?/?"
@@ -24,10 +24,10 @@ class Address:
 
     Attributes:
         scheme: `http` and `https`: REST; `grpc` and `grpcs`: gRPC, the second over TLS.
-        host: Name or number, and port.
-        prefix: What a proxy has before `/v1`.
-        model: The name that the server knows it by.
-        version: None: the newest that is served.
+        host: Host name or IP address, and port.
+        prefix: Path that a proxy puts before `/v1`.
+        model: Name of the model on the server.
+        version: Number of the version; None: the newest that is served.
     """
 
     scheme: str
@@ -43,21 +43,21 @@ class Address:
 
 
 def parse_address(url: str, model: str | None = None, version: int | None = None) -> Address:
-    """Takes a URL apart.
+    """Parses the URL of a model on a server.
 
     Args:
         url: `http(s)://HOST:PORT[/v1/models/NAME[/versions/N]]` or `grpc(s)://HOST:PORT[/NAME[/N]]`.
-        model: Its name, where the URL has none.
-        version: Its version, where the URL has none.
+        model: Name of the model, if the URL has none.
+        version: Version of the model, if the URL has none.
 
     Raises:
-        UsageError: If the URL has another form, if it names no model and nothing else does, or if both name different
-            ones.
+        UsageError: If the URL has another form, if no model is named, or if the URL and the arguments contradict each
+            other.
     """
     try:
         parts = urllib.parse.urlsplit(url)
         port = parts.port
-        (parts.hostname or "").encode("idna")  # fails on a host that no look-up takes
+        (parts.hostname or "").encode("idna")  # fails on a host name that cannot be looked up
     except ValueError as error:
         raise _form(url) from error
     if "@" in parts.netloc:

@@ -1,4 +1,4 @@
-"""The names of a classifier's classes, which no server knows."""
+"""Names of a classifier's classes, which the server does not know."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,10 @@ from acl_tf.errors import UsageError
 
 
 def read_classes(file: Path) -> tuple[str, ...]:
-    """Reads names of classes, in the order of the model's outputs.
+    """Reads the names of the classes, in the order of the model's outputs.
 
     Args:
-        file: Text with a name a line, as `classes.txt` of a serving kit, or `config.json` of a model folder.
+        file: Text with one name per line, such as `classes.txt` of a serving kit, or `config.json` of a model folder.
 
     Raises:
         UsageError: If it cannot be read, or holds no names.
@@ -22,7 +22,7 @@ def read_classes(file: Path) -> tuple[str, ...]:
         raise UsageError(f"--classes cannot be read: {error.strerror}. Received: {str(file)!r}") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(
-            f"--classes must be text with a name a line, or config.json of a model folder. Received: {str(file)!r}"
+            f"--classes must be text with one name per line, or config.json of a model folder. Received: {str(file)!r}"
         ) from error
     if not isinstance(classes, list) or not classes or not all(isinstance(name, str) for name in classes):
         raise UsageError(f"--classes has no names of classes. Received: {str(file)!r}")

@@ -1,4 +1,4 @@
-"""From the address of a model to a client of its server."""
+"""Choice of the client for the address of a model."""
 
 import os
 
@@ -7,10 +7,10 @@ from acl_tf.client.server import Server
 
 
 def connect(address: Address, timeout: float) -> Server:
-    """Makes a client; nothing is sent yet.
+    """Returns a client for the server of a model, without sending anything.
 
     Args:
-        address: Of the model.
+        address: Address of the model.
         timeout: Seconds to wait for an answer.
     """
     if address.scheme.startswith("http"):
@@ -19,8 +19,8 @@ def connect(address: Address, timeout: float) -> Server:
         return RestServer(address, timeout)
     from acl_tf.startup import start_tensorflow
 
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when gRPC is imported; its failures are said by ours
-    start_tensorflow()  # the messages of gRPC hold TensorFlow's tensors
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when gRPC is imported; our messages report its failures
+    start_tensorflow()  # gRPC's messages contain tensors of TensorFlow
 
     from acl_tf.client.rpc import RpcServer
 

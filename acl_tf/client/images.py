@@ -1,4 +1,4 @@
-"""Image files, as they are sent: undecoded, and a few at a time."""
+"""Image files as they are sent: undecoded, in batches."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,18 +6,18 @@ from pathlib import Path
 from acl_tf.errors import UsageError
 
 BATCH_SIZE = 32  # images in a request
-BATCH_BYTES = 2**25  # in a request of several images
+BATCH_BYTES = 2**25  # at most, in a request of several images
 IMAGE_BYTES = 2**30  # a gRPC message holds less than 2 GiB
 
 
 def check_images(files: Sequence[Path]) -> None:
-    """Looks whether all files can be read, before the first is sent; whether they are images, the server says.
+    """Checks that all files can be read before the first is sent; the server decides whether they are images.
 
     Args:
-        files: Any number.
+        files: Paths of the files, any number.
 
     Raises:
-        UsageError: If one is missing, unreadable, no file, or too large to be sent.
+        UsageError: If one is missing, unreadable, not a file, or too large to be sent.
     """
     for file in files:
         try:
@@ -32,10 +32,10 @@ def check_images(files: Sequence[Path]) -> None:
 
 
 def batches(files: Sequence[Path]) -> Iterator[list[tuple[Path, bytes]]]:
-    """Yields files and their content, in order, as many as go into a request.
+    """Yields batches of files and their contents, in order, each as large as fits into a request.
 
     Args:
-        files: What `check_images` has seen.
+        files: Paths of files that have passed `check_images`.
     """
     batch: list[tuple[Path, bytes]] = []
     size = 0

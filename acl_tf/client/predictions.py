@@ -6,20 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acl_tf.client.images import batches
-from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, Server, ServerError, shown
+from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, Server, ServerError, excerpt
 
-# Outputs of the models that acl-tf exports, by their kind.
+# Outputs of the models that acl-tf exports, by kind.
 OUTPUTS = {"classifier": ("logits", "probabilities"), "encoder": ("features",)}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server says of a file.
+    """The answer of a server to one image file.
 
     Attributes:
-        file: An image.
-        outputs: A list of numbers for each output of the model; empty if the server refused the file.
-        refusal: Why it did.
+        file: Path of the image.
+        outputs: List of numbers for each output of the model; empty if the server refused the file.
+        refusal: The server's reason for refusing the file; empty if it did not.
     """
 
     file: Path
@@ -28,16 +28,16 @@ class Answer:
 
 
 def served_kind(server: Server) -> str:
-    """Finds out what a server has, before images are sent.
+    """Returns the kind of model that a server has; called before images are sent.
 
     Args:
-        server: Of the model.
+        server: Model on a server.
 
     Returns:
         `"classifier"` or `"encoder"`.
 
     Raises:
-        ServerError: If it cannot be asked, or has no such model or version, or not one that acl-tf exported.
+        ServerError: If the server cannot be reached, lacks the model or version, or acl-tf did not export its model.
     """
     try:
         signatures = server.signatures()
@@ -47,27 +47,27 @@ def served_kind(server: Server) -> str:
     if SIGNATURE not in signatures:
         raise ServerError(
             f"The model {address.model!r} at {address.server} has no signature {SIGNATURE}, as models of acl-tf "
-            f"export have. Received: {shown(', '.join(sorted(signatures)) or 'no signatures')}"
+            f"export have. Received: {excerpt(', '.join(sorted(signatures)) or 'no signatures')}"
         )
     for kind, outputs in OUTPUTS.items():
         if set(outputs) <= set(signatures[SIGNATURE]):
             return kind
     raise ServerError(
         f"The model {address.model!r} at {address.server} returns neither probabilities nor features. "
-        f"Received: {shown(', '.join(signatures[SIGNATURE]) or 'no outputs')}"
+        f"Received: {excerpt(', '.join(signatures[SIGNATURE]) or 'no outputs')}"
     )
 
 
 def ask(server: Server, kind: str, files: Sequence[Path]) -> Iterator[Answer]:
     """Yields an answer for each file, in order.
 
-    A server refuses a whole request for one bad image. Its halves are asked again, and theirs, until the bad one is
-    found: all others get their predictions.
+    A server refuses a whole request because of one bad image. The request is then split in halves, again and again,
+    until the bad image is found, so that all others get their predictions.
 
     Args:
-        server: Of the model.
-        kind: What `served_kind` found.
-        files: Images.
+        server: Model on a server.
+        kind: Kind of the model, as `served_kind` returns it.
+        files: Paths of the images.
 
     Raises:
         ServerError: If the server fails.
@@ -97,14 +97,14 @@ def _check(server: Server, outputs: Outputs) -> None:
         if not isinstance(values, list) or not values or not all(map(_is_number, values)):
             raise ServerError(
                 f"The server at {server.address.server} did not answer with finite numbers. "
-                f"Received: {name}={shown(values)}"
+                f"Received: {name}={excerpt(values)}"
             )
 
 
 def _is_number(value: object) -> bool:
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:  # an integer beyond every float
+    except OverflowError:  # an integer larger than every float
         return False
 
 

@@ -1,4 +1,4 @@
-"""TF Serving over REST.
+"""The client of TF Serving over REST.
 
 Reference: https://www.tensorflow.org/tfx/serving/api_rest
 """
@@ -12,14 +12,14 @@ from typing import Any
 import requests
 
 from acl_tf.client.address import Address
-from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, ServerError, VersionState, one_line, shown
+from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, ServerError, VersionState, excerpt, one_line
 
 
 class RestServer:
-    """A model that is asked over REST.
+    """A model on a server that is reached over REST.
 
     Args:
-        address: Of the model, with the scheme `http` or `https`.
+        address: Address of the model, with the scheme `http` or `https`.
         timeout: Seconds to wait for an answer.
     """
 
@@ -42,7 +42,7 @@ class RestServer:
         answer = self._ask("GET", self._model)
         try:
             return [
-                VersionState(int(row["version"]), shown(row["state"]), one_line(row["status"]["error_message"]))
+                VersionState(int(row["version"]), excerpt(row["state"]), one_line(row["status"]["error_message"]))
                 for row in answer["model_version_status"]
             ]
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -55,7 +55,7 @@ class RestServer:
         rows = answer.get("predictions")
         if not isinstance(rows, list) or len(rows) != len(images):
             raise self._unexpected(f"predictions for {len(images)} images", answer)
-        if len(outputs) == 1:  # then TF Serving leaves out its name
+        if len(outputs) == 1:  # TF Serving leaves out the name of a single output
             return [{outputs[0]: row} for row in rows]
         if not all(isinstance(row, dict) and row.keys() >= set(outputs) for row in rows):
             raise self._unexpected(f"{' and '.join(outputs)} for each image", answer)
@@ -66,11 +66,11 @@ class RestServer:
 
     def _ask(self, method: str, url: str, question: Any = None) -> Mapping[str, Any]:
         try:
-            # Redirected, a POST would become a GET.
+            # If it followed a redirection, a POST would become a GET.
             answer = self._session.request(method, url, json=question, timeout=self._timeout, allow_redirects=False)
         except requests.RequestException as error:
             raise self._unreachable(error) from error
-        except ValueError as error:  # requests reads a redirection even where it does not follow it
+        except ValueError as error:  # requests parses a redirection even if it does not follow it
             raise ServerError(
                 f"The server at {self.address.server} did not answer with HTTP. Received: {one_line(str(error))}"
             ) from error
@@ -91,12 +91,12 @@ class RestServer:
         return ServerError(f"No connection to the server at {server}: {_cause(error)}")
 
     def _failure(self, answer: requests.Response, content: Mapping[str, Any] | None) -> ServerError:
-        said = content.get("error") if content else None
+        message = content.get("error") if content else None
         status = one_line(f"HTTP {answer.status_code} {answer.reason or ''}")
         if answer.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return Refused(self.address.server, status)
-        if isinstance(said, str):
-            reason = one_line(said)
+        if isinstance(message, str):
+            reason = one_line(message)
             if answer.status_code == HTTPStatus.NOT_FOUND:
                 return NotServed(f"The server at {self.address.server} does not serve this: {reason}")
             if answer.status_code == HTTPStatus.BAD_REQUEST:
@@ -111,21 +111,21 @@ class RestServer:
 
     def _unexpected(self, wanted: str, answer: Mapping[str, Any]) -> ServerError:
         return ServerError(
-            f"The server at {self.address.server} did not answer with {wanted}. Received: {shown(answer)}"
+            f"The server at {self.address.server} did not answer with {wanted}. Received: {excerpt(answer)}"
         )
 
 
 def _object(answer: requests.Response) -> Mapping[str, Any] | None:
-    """Returns the JSON object that is the answer, if it is one."""
+    """Returns the content of an answer if it is a JSON object, else None."""
     try:
         content = answer.json()
-    except (ValueError, RecursionError):  # the second: lists in lists in lists
+    except (ValueError, RecursionError):  # RecursionError: too deeply nested
         return None
     return content if isinstance(content, dict) else None
 
 
 def _cause(error: BaseException) -> str:
-    """Returns the innermost reason: the outer ones repeat it, wrapped in names of Python objects."""
+    """Returns the innermost cause; the outer ones repeat it, wrapped in names of Python objects."""
     while inner := error.__cause__ or error.__context__:
         error = inner
     return one_line((error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__)

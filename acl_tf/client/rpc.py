@@ -1,4 +1,4 @@
-"""TF Serving over gRPC.
+"""The client of TF Serving over gRPC.
 
 Reference: `prediction_service.proto` and `model_service.proto` of TF Serving.
 """
@@ -21,21 +21,21 @@ from tensorflow_serving.apis import (
 from acl_tf.client.address import Address
 from acl_tf.client.server import SIGNATURE, NotServed, Outputs, Refused, ServerError, VersionState, one_line
 
-# Beyond 4 MiB a message is refused by default; TF Serving itself takes any.
+# gRPC refuses messages of more than 4 MiB by default; TF Serving accepts any.
 OPTIONS = (("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1))
 SIGNATURES = "signature_def"
-# Codes that blame the request; REST answers all of them by 400. Of an exhausted resource, only the length of a message.
+# Status codes of a bad request; REST has 400 for all of them. RESOURCE_EXHAUSTED is one only for a message too long.
 REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE)
 TOO_LARGE = "larger than max"
-# What `tf.make_ndarray` raises where type, shape and content do not fit together, or none could hold them.
+# Errors of `tf.make_ndarray` if type, shape and content do not match, or do not fit into memory.
 NO_TENSOR = (TypeError, ValueError, KeyError, OverflowError, MemoryError)
 
 
 class RpcServer:
-    """A model that is asked over gRPC.
+    """A model on a server that is reached over gRPC.
 
     Args:
-        address: Of the model, with the scheme `grpc` or `grpcs`.
+        address: Address of the model, with the scheme `grpc` or `grpcs`.
         timeout: Seconds to wait for an answer.
     """
 
@@ -52,14 +52,14 @@ class RpcServer:
     def signatures(self) -> dict[str, tuple[str, ...]]:
         question = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=self._spec(), metadata_field=[SIGNATURES])
         answer = self._ask(self._prediction.GetModelMetadata, question)
-        found = get_model_metadata_pb2.SignatureDefMap()
+        metadata = get_model_metadata_pb2.SignatureDefMap()
         try:
-            unpacked = answer.metadata[SIGNATURES].Unpack(found)
+            unpacked = answer.metadata[SIGNATURES].Unpack(metadata)
         except DecodeError as error:
             raise self._unexpected("metadata", str(error)) from error
         if not unpacked:
             raise self._unexpected("metadata", answer.metadata[SIGNATURES].TypeName() or "nothing")
-        return {name: tuple(sorted(signature.outputs)) for name, signature in found.signature_def.items()}
+        return {name: tuple(sorted(signature.outputs)) for name, signature in metadata.signature_def.items()}
 
     def states(self) -> list[VersionState]:
         spec = model_pb2.ModelSpec(name=self.address.model)

@@ -1,22 +1,22 @@
-"""What a client needs of a model server, whichever way it is reached, and what can go wrong with one."""
+"""The interface of the clients for REST and gRPC, and their errors."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from acl_tf import record_text
 from acl_tf.client.address import Address
 from acl_tf.errors import AclTfError
+from acl_tf.printable import printable
 
-SIGNATURE = "image_bytes"  # takes JPEG and PNG files as they are, in an input of the same name
-MESSAGE_LENGTH = 300  # in characters, of what a server says
+SIGNATURE = "image_bytes"  # takes undecoded JPEG and PNG files, in an input of the same name
+MESSAGE_LENGTH = 300  # in characters, of a message from a server
 
-# What a signature returned for one image: names, and a list of numbers each.
+# Outputs of a signature for one image: a list of numbers for each name.
 Outputs = Mapping[str, Any]
 
 
 class ServerError(AclTfError):
-    """A model server that cannot be reached, has not what is asked for, or fails."""
+    """A model server that cannot be reached, lacks the requested model, or fails."""
 
 
 class NotServed(ServerError):
@@ -24,11 +24,11 @@ class NotServed(ServerError):
 
 
 class Refused(ServerError):
-    """A server that does not take what was sent.
+    """A request that a server refused.
 
     Args:
-        server: Its URL.
-        reason: In its own words.
+        server: URL of the server.
+        reason: Reason in the words of the server.
     """
 
     def __init__(self, server: str, reason: str) -> None:
@@ -38,7 +38,7 @@ class Refused(ServerError):
 
 @dataclass(frozen=True)
 class VersionState:
-    """A version of a model, and what a server does with it: `AVAILABLE`, `LOADING`, `END`, … and why."""
+    """A version of a model, its state on a server (`AVAILABLE`, `LOADING`, `END`, …), and the message with it."""
 
     version: int
     state: str
@@ -49,7 +49,7 @@ class VersionState:
 
 
 class Server(Protocol):
-    """A model on a server. Whatever fails is a `ServerError`."""
+    """A model on a server. Every failure is raised as a `ServerError`."""
 
     address: Address
 
@@ -57,17 +57,17 @@ class Server(Protocol):
         """Returns the outputs of each signature of the version that answers."""
 
     def states(self) -> list[VersionState]:
-        """Returns all versions that the server knows of."""
+        """Returns all versions that the server knows."""
 
     def predict(self, images: Sequence[bytes], outputs: tuple[str, ...]) -> list[Outputs]:
-        """Asks for these outputs of `SIGNATURE`, for each image file."""
+        """Returns the requested outputs of `SIGNATURE` for each image file."""
 
     def close(self) -> None:
-        """Lets go of the connection."""
+        """Closes the connection."""
 
 
-def shown(value: object) -> str:
-    """Returns what a server answered, as `one_line` does, whatever it is."""
+def excerpt(value: object) -> str:
+    """Returns any part of an answer as `one_line` does."""
     try:
         return one_line(str(value))
     except RecursionError:
@@ -75,6 +75,6 @@ def shown(value: object) -> str:
 
 
 def one_line(message: str) -> str:
-    """Returns what a server says in one line, without the names of graph nodes, and not at any length."""
-    text = record_text.printable(" ".join(message.split("[[{{")[0].split()))
+    """Returns a server's message in one line of limited length, without the names of graph nodes."""
+    text = printable(" ".join(message.split("[[{{")[0].split()))
     return text if len(text) <= MESSAGE_LENGTH else f"{text[:MESSAGE_LENGTH]}…"

@@ -6,20 +6,23 @@ XLA. Randomness is a function of the seed and of an image's index in the global 
 
 import math
 import numbers
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from acl_tf.data.color import JITTER_ORDERS, color_jitter, per_image, random_grayscale
 
 CROP_ATTEMPTS = 10
+STAGES = ("crop", "flip", "jitter", "grayscale")
+INTERPOLATIONS = ("bicubic", "bilinear")
 
 
 class Augmentation:
     """Random views of a batch of images, as in SimCLR.
 
-    A view is a random resized crop (antialiased bicubic), a horizontal flip with probability 1/2, colour jitter in
-    random order, and greyscale, with the distributions of torchvision and the interpolation of Pillow, in that order.
-    The defaults are those of adversarial contrastive learning (ACL).
+    A view is a random resized crop, a horizontal flip with probability 1/2, colour jitter in random order, and
+    greyscale, with the distributions of torchvision and the antialiased interpolation of Pillow. The defaults are those
+    of adversarial contrastive learning (ACL).
 
     Args:
         image_size: Height and width of the views in pixels; `None` keeps the size of the (square) input.
@@ -32,6 +35,8 @@ class Augmentation:
         hue: Shifts are uniform in `[-hue, hue]`, in turns of the colour wheel; at most 0.5.
         jitter_probability: Probability that a view is jittered.
         grayscale_probability: Probability that a view is made grey.
+        stages: Order of the four stages, first to last. RoCL's is `("jitter", "grayscale", "flip", "crop")`.
+        interpolation: `"bicubic"` or `"bilinear"`: that of the resized crop.
 
     Example:
 
@@ -59,6 +64,8 @@ class Augmentation:
         hue: float = 0.1,
         jitter_probability: float = 0.8,
         grayscale_probability: float = 0.2,
+        stages: Sequence[str] = STAGES,
+        interpolation: str = "bicubic",
     ) -> None:
         if image_size is not None and not (isinstance(image_size, numbers.Integral) and image_size > 0):
             raise ValueError(f"`image_size` must be a positive integer or None. Received: image_size={image_size!r}")
@@ -70,6 +77,12 @@ class Augmentation:
         _check_between("hue", hue, 0.5)
         _check_between("jitter_probability", jitter_probability, 1.0)
         _check_between("grayscale_probability", grayscale_probability, 1.0)
+        if sorted(stages) != sorted(STAGES):
+            raise ValueError(f"`stages` must be {STAGES} in any order. Received: stages={stages!r}")
+        if interpolation not in INTERPOLATIONS:
+            raise ValueError(
+                f'`interpolation` must be "bicubic" or "bilinear". Received: interpolation={interpolation!r}'
+            )
         self.image_size = image_size
         self.crop_scale = crop_scale
         self.crop_ratio = crop_ratio
@@ -80,6 +93,8 @@ class Augmentation:
         self.hue = hue
         self.jitter_probability = jitter_probability
         self.grayscale_probability = grayscale_probability
+        self.stages = tuple(stages)
+        self.interpolation = interpolation
 
     def __call__(
         self,
@@ -87,6 +102,7 @@ class Augmentation:
         seed: tf.Tensor,
         offset: int | tf.Tensor = 0,
         total: int | tf.Tensor | None = None,
+        strength: float | tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Returns one random view of each image.
 
@@ -97,15 +113,21 @@ class Augmentation:
             total: Images in the global batch; `batch` by default. Image `k` gets the parameters of element
                 `offset + k` of a draw of `total`, so a shard gets what the whole batch would give it. Under XLA a
                 Python integer.
+            strength: Scalar in [0, 1] that scales the magnitudes of the jitter, its probability and that of greyscale,
+                and the range of the areas of the crops: the smallest is `upper - (upper - lower) * strength`. A tensor
+                may change from step to step. None is 1.
 
         Returns:
             float32 `(batch, image_size, image_size, 3)` in [0, 1].
 
         Raises:
             ValueError: If `images` is not a batch of RGB uint8 images, or is rectangular while `image_size` is None.
+
+        Reference for `strength`: Luo et al., "Rethinking the Effect of Data Augmentation in Adversarial Contrastive
+        Learning" (DynACL), ICLR 2023.
         """
         images = tf.convert_to_tensor(images)
-        return self._apply(images, self._parameters(images, seed, offset, total))
+        return self._apply(images, self._parameters(images, seed, offset, total, strength))
 
     def two_views(
         self,
@@ -113,32 +135,54 @@ class Augmentation:
         seed: tf.Tensor,
         offset: int | tf.Tensor = 0,
         total: int | tf.Tensor | None = None,
+        strength: float | tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns two independent random views of each image.
+        """Returns two independent random views of each image; arguments and errors as of `views`."""
+        view_i, view_j = self.views(images, seed, 2, offset, total, strength)
+        return view_i, view_j
+
+    def views(
+        self,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+        count: int,
+        offset: int | tf.Tensor = 0,
+        total: int | tf.Tensor | None = None,
+        strength: float | tf.Tensor | None = None,
+    ) -> tuple[tf.Tensor, ...]:
+        """Returns independent random views of each image.
 
         Args:
             images: As for a call.
-            seed: As for a call; view `v` (0 or 1) is that of a call with `stateless_fold_in(seed, v)`.
+            seed: As for a call; view `v` (from 0) is that of a call with `stateless_fold_in(seed, v)`, whatever the
+                number of views.
+            count: Number of views; positive.
             offset: As for a call.
             total: As for a call.
+            strength: As for a call.
 
         Returns:
-            Two tensors, float32 `(batch, image_size, image_size, 3)` in [0, 1].
+            `count` tensors, float32 `(batch, image_size, image_size, 3)` in [0, 1].
 
         Raises:
-            ValueError: As a call.
+            ValueError: As a call, and if `count` is not positive.
         """
+        if count < 1:
+            raise ValueError(f"`count` must be positive. Received: count={count}")
         images = tf.convert_to_tensor(images)
-        view_i, view_j = (
-            self._parameters(images, tf.random.experimental.stateless_fold_in(seed, view, alg="philox"), offset, total)
-            for view in range(2)
-        )
-        both = {name: tf.concat([view_i[name], view_j[name]], axis=0) for name in view_i}
-        # One batch of 2N: half as many operations, each large enough for all cores.
-        return tuple(tf.split(self._apply(tf.concat([images, images], axis=0), both), 2))
+        seeds = [tf.random.experimental.stateless_fold_in(seed, view, alg="philox") for view in range(count)]
+        drawn = [self._parameters(images, own, offset, total, strength) for own in seeds]
+        joined = {name: tf.concat([parameters[name] for parameters in drawn], axis=0) for name in drawn[0]}
+        # One batch of all views: fewer operations, each large enough for all cores.
+        return tuple(tf.split(self._apply(tf.concat([images] * count, axis=0), joined), count))
 
     def _parameters(
-        self, images: tf.Tensor, seed: tf.Tensor, offset: int | tf.Tensor, total: int | tf.Tensor | None
+        self,
+        images: tf.Tensor,
+        seed: tf.Tensor,
+        offset: int | tf.Tensor,
+        total: int | tf.Tensor | None,
+        strength: float | tf.Tensor | None = None,
     ) -> dict[str, tf.Tensor]:
         """Draws the parameters of the global batch and returns those of `images`."""
         self._check_images(images)
@@ -150,32 +194,49 @@ class Augmentation:
         uniform = _stateless_uniform((total, crop_columns + 8), seed)
         crop, others = uniform[:, :crop_columns], tf.unstack(uniform[:, crop_columns:], axis=1)
         brightness, contrast, saturation, hue, order, flip, jitter, grayscale = others
+        # In double precision like Python's numbers, so that a tensor 1 gives what no strength gives, to the bit.
+        s = 1.0 if strength is None else tf.cast(tf.convert_to_tensor(strength, dtype_hint=tf.float64), tf.float64)
+        smallest, largest = self.crop_scale
+        crop_scale = (smallest * s + largest * (1.0 - s), largest)
         parameters = {
-            "boxes": random_resized_crop_boxes(crop, height, width, self.crop_scale, self.crop_ratio),
+            "boxes": random_resized_crop_boxes(crop, height, width, crop_scale, self.crop_ratio),
             "flip": flip < 0.5,
-            "brightness": _jitter_factor(brightness, self.brightness),
-            "contrast": _jitter_factor(contrast, self.contrast),
-            "saturation": _jitter_factor(saturation, self.saturation),
-            "hue": self.hue * (2.0 * hue - 1.0),
+            "brightness": _jitter_factor(brightness, self.brightness * s),
+            "contrast": _jitter_factor(contrast, self.contrast * s),
+            "saturation": _jitter_factor(saturation, self.saturation * s),
+            "hue": tf.cast(self.hue * s, tf.float32) * (2.0 * hue - 1.0),
             "order": tf.gather(JITTER_ORDERS, tf.cast(order * len(JITTER_ORDERS), tf.int32)),
-            "jitter": jitter < self.jitter_probability,
-            "grayscale": grayscale < self.grayscale_probability,
+            "jitter": jitter < tf.cast(self.jitter_probability * s, tf.float32),
+            "grayscale": grayscale < tf.cast(self.grayscale_probability * s, tf.float32),
         }
         # Sliced only now: vectorised kernels may round the last elements of a shard differently from the whole batch.
         return {name: _rows(values, offset, batch) for name, values in parameters.items()}
 
     def _apply(self, images: tf.Tensor, parameters: dict[str, tf.Tensor]) -> tf.Tensor:
         """Applies parameters of leading dimension `batch`; work that the arguments switch off is not in the graph."""
-        size = self.image_size or images.shape[1]
-        views = resize_crops(images, parameters["boxes"], size, mirrored=parameters["flip"] if self.flip else None)
-        if self.jitter_probability and any((self.brightness, self.contrast, self.saturation, self.hue)):
-            jittered = color_jitter(
-                views, *(parameters[name] for name in ("brightness", "contrast", "saturation", "hue", "order"))
-            )
-            views = tf.where(per_image(parameters["jitter"]), jittered, views)
-        if self.grayscale_probability:
-            views = random_grayscale(views, parameters["grayscale"])
+        crop = self.stages.index("crop")
+        mirrored = self.stages[crop + 1 :][:1] == ("flip",)  # by the resampling, which costs nothing
+        views = images if crop == 0 else tf.cast(images, tf.float32) / 255.0
+        for stage in self.stages:
+            if stage == "crop":
+                flips = parameters["flip"] if self.flip and mirrored else None
+                size = self.image_size or images.shape[1]
+                views = resize_crops(views, parameters["boxes"], size, flips, self.interpolation)
+            elif stage == "flip" and self.flip and not mirrored:
+                views = tf.where(per_image(parameters["flip"]), views[:, :, ::-1], views)
+            elif stage == "jitter":
+                views = self._jitter(views, parameters)
+            elif stage == "grayscale" and self.grayscale_probability:
+                views = random_grayscale(views, parameters["grayscale"])
         return views
+
+    def _jitter(self, views: tf.Tensor, parameters: dict[str, tf.Tensor]) -> tf.Tensor:
+        if not self.jitter_probability or not any((self.brightness, self.contrast, self.saturation, self.hue)):
+            return views
+        jittered = color_jitter(
+            views, *(parameters[name] for name in ("brightness", "contrast", "saturation", "hue", "order"))
+        )
+        return tf.where(per_image(parameters["jitter"]), jittered, views)
 
     def _check_images(self, images: tf.Tensor) -> None:
         if images.dtype != tf.uint8 or images.shape.rank != 4 or images.shape[-1] != 3 or None in images.shape[1:]:
@@ -194,7 +255,7 @@ def random_resized_crop_boxes(
     uniform: tf.Tensor,
     height: int,
     width: int,
-    scale: tuple[float, float],
+    scale: tuple[float | tf.Tensor, float | tf.Tensor],
     ratio: tuple[float, float],
 ) -> tf.Tensor:
     """Returns the boxes of torchvision's `RandomResizedCrop`.
@@ -233,39 +294,54 @@ def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[i
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
 
 
-def resize_crops(images: tf.Tensor, boxes: tf.Tensor, size: int, mirrored: tf.Tensor | None = None) -> tf.Tensor:
-    """Cuts one box out of each image and resizes it as Pillow's antialiased bicubic does, without rounding to 8 bits.
+def resize_crops(
+    images: tf.Tensor,
+    boxes: tf.Tensor,
+    size: int,
+    mirrored: tf.Tensor | None = None,
+    interpolation: str = "bicubic",
+) -> tf.Tensor:
+    """Cuts one box out of each image and resizes it as Pillow does, antialiased, without rounding to 8 bits.
 
     The horizontal pass comes first, as in every Pillow before 13, which starts with the vertical one where that is
     cheaper. The order matters only where bicubic overshoots, because each pass saturates.
 
     Args:
-        images: uint8 `(batch, height, width, channels)`.
+        images: `(batch, height, width, channels)`: uint8, or float32 in [0, 1].
         boxes: int32 `(batch, 4)`: top, left, height and width in pixels.
         size: Height and width of the result in pixels.
         mirrored: Boolean `(batch,)`: which results are flipped horizontally. `None`: none of them.
+        interpolation: `"bicubic"` or `"bilinear"`.
 
     Returns:
         float32 `(batch, size, size, channels)` in [0, 1].
     """
     _, height, width, _ = images.shape
     top, left, box_height, box_width = tf.unstack(tf.cast(boxes, tf.float32), axis=1)
-    rows = _resampling_weights(top, box_height, size, height)
-    columns = _resampling_weights(left, box_width, size, width, mirrored)
-    # In units of 1/255, which tensor cores represent exactly: an identity crop stays exact on every device.
+    kernel = _bicubic if interpolation == "bicubic" else _bilinear
+    rows = _resampling_weights(kernel, top, box_height, size, height)
+    columns = _resampling_weights(kernel, left, box_width, size, width, mirrored)
+    # Bytes in units of 1/255, which tensor cores represent exactly: an identity crop stays exact on every device.
+    white = 255.0 if tf.as_dtype(images.dtype) == tf.uint8 else 1.0
     pixels = tf.cast(images, tf.float32)
     pixels = tf.einsum("bhwc,bxw->bhcx", pixels, columns)
-    pixels = tf.clip_by_value(pixels, 0.0, 255.0)
+    pixels = tf.clip_by_value(pixels, 0.0, white)
     pixels = tf.einsum("byh,bhcx->byxc", rows, pixels)
-    return tf.clip_by_value(pixels / 255.0, 0.0, 1.0)
+    return tf.clip_by_value(pixels / white, 0.0, 1.0)
 
 
 def _resampling_weights(
-    start: tf.Tensor, length: tf.Tensor, output_size: int, input_size: int, mirrored: tf.Tensor | None = None
+    kernel: Callable[[tf.Tensor], tf.Tensor],
+    start: tf.Tensor,
+    length: tf.Tensor,
+    output_size: int,
+    input_size: int,
+    mirrored: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Returns what each input pixel contributes to each output pixel along one axis.
 
     Args:
+        kernel: Weights by the distance from the output pixel's centre.
         start: float32 `(batch,)`: first pixel of the crop.
         length: float32 `(batch,)`: pixels of the crop.
         output_size: Pixels of the result.
@@ -284,16 +360,21 @@ def _resampling_weights(
     inputs = tf.range(input_size, dtype=tf.float32)[tf.newaxis] + 0.5
     distances = tf.abs(inputs[:, tf.newaxis] - centers[..., tf.newaxis]) / tf.maximum(step, 1.0)[..., tf.newaxis]
     inside = tf.cast((inputs > start) & (inputs < start + length), tf.float32)
-    weights = _bicubic(distances) * inside[:, tf.newaxis]
+    weights = kernel(distances) * inside[:, tf.newaxis]
     return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)
 
 
 def _bicubic(distances: tf.Tensor) -> tf.Tensor:
-    """Keys' cubic convolution kernel with a = -0.5, for distances >= 0 in pixels."""
+    """Returns Keys' cubic convolution kernel with a = -0.5, for distances >= 0 in pixels."""
     # Both pieces are 0 at 1, and the outer one at 2, so clipping their arguments selects between them.
     inner = tf.minimum(distances, 1.0)
     outer = tf.clip_by_value(distances, 1.0, 2.0)
     return (1.5 * inner - 2.5) * inner * inner + 1.0 - 0.5 * (((outer - 5.0) * outer + 8.0) * outer - 4.0)
+
+
+def _bilinear(distances: tf.Tensor) -> tf.Tensor:
+    """Returns the triangle kernel, for distances >= 0 in pixels."""
+    return tf.maximum(1.0 - distances, 0.0)
 
 
 def _stateless_uniform(shape: tuple[int | tf.Tensor, ...], seed: tf.Tensor) -> tf.Tensor:
@@ -303,12 +384,14 @@ def _stateless_uniform(shape: tuple[int | tf.Tensor, ...], seed: tf.Tensor) -> t
     return tf.cast(tf.bitwise.bitwise_and(bits, 2**23 - 1), tf.float32) * 2.0**-23
 
 
-def _interpolate(uniform: tf.Tensor, lower: float, upper: float) -> tf.Tensor:
-    return lower + (upper - lower) * uniform
+def _interpolate(uniform: tf.Tensor, lower: float | tf.Tensor, upper: float | tf.Tensor) -> tf.Tensor:
+    """Returns the points of [lower, upper] that are a share `uniform` of the way up; the limits in double precision."""
+    return tf.cast(lower, tf.float32) + tf.cast(upper - lower, tf.float32) * uniform
 
 
-def _jitter_factor(uniform: tf.Tensor, strength: float) -> tf.Tensor:
-    return _interpolate(uniform, max(0.0, 1.0 - strength), 1.0 + strength)
+def _jitter_factor(uniform: tf.Tensor, magnitude: float | tf.Tensor) -> tf.Tensor:
+    lower = tf.maximum(tf.constant(0.0, tf.float64), 1.0 - magnitude)
+    return _interpolate(uniform, lower, 1.0 + magnitude)
 
 
 def _rows(values: tf.Tensor, offset: int | tf.Tensor, count: int | tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Colour jitter and greyscale of a whole batch, each image with parameters of its own."""
+"""Colour jitter and greyscale of a batch, with parameters for each image."""
 
 import itertools
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 # ITU-R 601 luma, the greyscale of Pillow and torchvision.
 GRAYSCALE_WEIGHTS = (0.299, 0.587, 0.114)
 
-# What an entry of a colour-jitter order stands for, numbered as in torchvision.
+# The operations in the order of a colour jitter, numbered as in torchvision.
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 JITTER_ORDERS = tuple(itertools.permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE)))
 
@@ -20,17 +20,17 @@ def color_jitter(
     hue: tf.Tensor,
     order: tf.Tensor,
 ) -> tf.Tensor:
-    """Changes brightness, contrast, saturation and hue of each image, in an order of its own.
+    """Changes brightness, contrast, saturation and hue of each image, in its own order.
 
     The operations are torchvision's; each one clips its result to [0, 1].
 
     Args:
-        images: float32 `(batch, height, width, 3)` in [0, 1].
-        brightness: float32 `(batch,)`: factor; 1 changes nothing.
-        contrast: float32 `(batch,)`: factor.
-        saturation: float32 `(batch,)`: factor.
-        hue: float32 `(batch,)`: shift in turns, in [-0.5, 0.5]; 0 changes nothing.
-        order: int32 `(batch, 4)`: permutations of `BRIGHTNESS`, `CONTRAST`, `SATURATION`, `HUE`, first to last.
+        images: Images, float32 `(batch, height, width, 3)` in [0, 1].
+        brightness: Factors of brightness, float32 `(batch,)`; 1 changes nothing.
+        contrast: Factors of contrast, float32 `(batch,)`.
+        saturation: Factors of saturation, float32 `(batch,)`.
+        hue: Shifts of hue in turns, float32 `(batch,)` in [-0.5, 0.5]; 0 changes nothing.
+        order: Permutations of `BRIGHTNESS`, `CONTRAST`, `SATURATION`, `HUE`, first to last, int32 `(batch, 4)`.
 
     Returns:
         float32, shaped like `images`, in [0, 1].
@@ -38,7 +38,7 @@ def color_jitter(
     factors = tf.stack([brightness, contrast, saturation, tf.ones_like(hue)], axis=1)
     factors = tf.gather(factors, order, batch_dims=1)
     hue_position = tf.argmax(tf.cast(order == HUE, tf.int32), axis=1, output_type=tf.int32)
-    # Hue is by far the dearest, so all images take it at once; what an image's order puts after it waits until then.
+    # Hue is by far the most expensive, so it is shifted once for all images, after the operations that precede it.
     for k in range(3):
         images = _blend(images, tf.where(k < hue_position, factors[:, k], 1.0), order[:, k])
     images = _shift_hue(images, hue)
@@ -67,8 +67,8 @@ def random_grayscale(images: tf.Tensor, selected: tf.Tensor) -> tf.Tensor:
     """Makes the selected images grey.
 
     Args:
-        images: float32 `(batch, height, width, 3)` in [0, 1].
-        selected: Boolean `(batch,)`.
+        images: Images, float32 `(batch, height, width, 3)` in [0, 1].
+        selected: Whether to make each image grey, boolean `(batch,)`.
 
     Returns:
         float32, shaped like `images`, with three equal channels where selected.

@@ -8,7 +8,7 @@ import numpy as np
 from acl_tf.data.image_set import ImageSet, as_rgb
 from acl_tf.errors import DataError, UsageError
 
-# As the published files are called; robustness is usually reported as the mean over these.
+# Names of the published files; robustness is usually reported as the mean over these.
 BENCHMARK_CORRUPTIONS = (
     "gaussian_noise",
     "shot_noise",
@@ -26,13 +26,13 @@ BENCHMARK_CORRUPTIONS = (
     "pixelate",
     "jpeg_compression",
 )
-# Published beside them, for validation; ACL's Fig. 2 takes all 19.
+# Published with them, for validation; ACL's Fig. 2 uses all 19.
 EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 CORRUPTIONS = BENCHMARK_CORRUPTIONS + EXTRA_CORRUPTIONS
 SEVERITIES = (1, 2, 3, 4, 5)
-# In files with so many, a class that is missing tells that they are of another data set.
+# With this many images per class, a missing class means that the files are of another data set.
 IMAGES_PER_CLASS = 50
-# TFDS calls two of them otherwise.
+# Two of them have other names in TFDS.
 TFDS_NAMES = {"glass_blur": "frosted_glass_blur", "elastic_transform": "elastic"}
 
 
@@ -40,7 +40,7 @@ def check_corrupted_folder(folder: Path) -> None:
     """Checks that a folder holds `labels.npy` and the 19 published files.
 
     Raises:
-        UsageError: If the folder is missing, or a file in it.
+        UsageError: If the folder or one of the files is missing.
     """
     if not folder.is_dir():
         raise UsageError(f"No such folder of corrupted images. Received: {str(folder)!r}")
@@ -57,18 +57,18 @@ def load_corrupted_folder(
 ) -> ImageSet:
     """Loads one corruption at one severity from the published `.npy` files.
 
-    Each holds the five severities, one below the other.
+    Each file holds the five severities one after the other.
 
     Args:
-        folder: With `labels.npy`, `fog.npy`, ….
-        corruption: One of `CORRUPTIONS`.
-        severity: From 1 to 5.
+        folder: Folder that holds `labels.npy`, `fog.npy`, ….
+        corruption: Name of the corruption, one of `CORRUPTIONS`.
+        severity: Severity, from 1 to 5.
         classes: Names of the classes, in the order of the labels.
-        limit: Take the first so many of each severity.
+        limit: Number of images to take, the first of each severity; None: all.
 
     Raises:
-        DataError: If a file is damaged, or of another form than five times the labelled images.
-        UsageError: If the labels are not those of the classes.
+        DataError: If a file is damaged, or does not hold an image for each label at each severity.
+        UsageError: If the labels do not fit the classes.
     """
     labels, images = _load(folder / "labels.npy"), _load(folder / f"{corruption}.npy")
     wrong = labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) % len(SEVERITIES)
@@ -95,10 +95,10 @@ def load_corrupted_tfds(corruption: str, severity: int, data_dir: str | None, li
     """Loads one corruption at one severity of CIFAR-10-C through TFDS.
 
     Args:
-        corruption: One of `CORRUPTIONS`.
-        severity: From 1 to 5.
-        data_dir: Where TFDS finds prepared data sets.
-        limit: Take the first so many.
+        corruption: Name of the corruption, one of `CORRUPTIONS`.
+        severity: Severity, from 1 to 5.
+        data_dir: Folder of the data sets that TFDS has prepared.
+        limit: Number of images to take, the first in stored order; None: all.
 
     Raises:
         DataError: If it is not prepared and cannot be downloaded.
@@ -112,5 +112,5 @@ def load_corrupted_tfds(corruption: str, severity: int, data_dir: str | None, li
 def _load(file: Path) -> np.ndarray:
     try:
         return np.lib.format.open_memmap(file, mode="r")
-    except Exception as error:  # NumPy lets its parser of the header raise whatever it likes
+    except Exception as error:  # NumPy's parser of the header can raise anything
         raise DataError(f"{file} is not a readable .npy file: {' '.join(str(error).split())}") from error

@@ -1,4 +1,4 @@
-"""The augmentation of supervised training on small images: padding, random crop, mirror image."""
+"""The augmentation of supervised training on small images: padding, random crop and horizontal flip."""
 
 import tensorflow as tf
 
@@ -6,13 +6,13 @@ from acl_tf.randomness import fold_in, rows_of_global_batch
 
 
 class CropFlip:
-    """Pads every image with black, cuts a window of its size out at random, and mirrors half of them.
+    """Pads each image with black, cuts out a random window of the original size, and mirrors half of the images.
 
-    Batched operations of static shape, so that it runs inside a training step. Randomness is a function of the seed
-    and of an image's place in the global batch.
+    All operations are batched and of static shape, so that it runs inside a training step. The random numbers are a
+    function of the seed and of an image's place in the global batch.
 
     Args:
-        padding: Pixels added on every side.
+        padding: Number of pixels added on every side.
         flip: Whether half of the images are mirrored.
 
     Raises:
@@ -31,8 +31,8 @@ class CropFlip:
         """Returns one random version of each image.
 
         Args:
-            images: uint8, of shape `(batch, height, width, channels)`; height and width must be static.
-            seed: int32 tensor of shape `(2,)`.
+            images: Images, uint8 of shape `(batch, height, width, channels)`; height and width must be static.
+            seed: Seed, int32 tensor of shape `(2,)`.
 
         Returns:
             float32 in [0, 1], of the same shape.

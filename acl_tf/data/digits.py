@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits: 1,797 real images that need no download."""
+"""scikit-learn's handwritten digits: 1,797 real images without a download."""
 
 import numpy as np
 
@@ -13,10 +13,10 @@ def load_digits(split: str) -> ImageSet:
     """Loads the digits, upsampled from 8×8 to 32×32 pixels (bicubic) and repeated in three channels.
 
     Args:
-        split: `"train"` (1,437 images) or `"test"` (360): always the same, stratified by class.
+        split: Split, `"train"` (1,437 images) or `"test"` (360); always the same, stratified by class.
 
     Raises:
-        UsageError: If the split is another.
+        UsageError: If there is no such split.
 
     Reference: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998.
     """

@@ -26,13 +26,13 @@ def load_folder(
     Sub-folders with images are classes; images directly in the folder are unlabelled.
 
     Args:
-        path: Of the folder.
-        image_size: Height and width to resize to; None: all images must have one size.
-        limit: Take the first so many.
-        skip_bad_images: Leave out unreadable images and report them, instead of stopping at the first.
+        path: Path of the folder.
+        image_size: Height and width to which images are resized; None: all images must have one size.
+        limit: Number of images to take, the first in order; None: all.
+        skip_bad_images: Whether to leave out unreadable images and report them, instead of stopping at the first.
 
     Raises:
-        DataError: If there is no image, if one is unreadable, if sizes differ, or if memory does not hold them.
+        DataError: If there is no image, if one is unreadable, if sizes differ, or if they do not fit into memory.
     """
     files, labels, classes = _list(path)
     files, labels = files[:limit], labels[:limit]
@@ -57,7 +57,7 @@ def load_folder(
 
 
 def _list(path: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
-    """Returns image files, their labels (0 where there are no classes), and the classes."""
+    """Returns the image files, their labels (0 if there are no classes), and the classes."""
     by_class = {
         folder.name: files for folder in sorted(path.iterdir()) if folder.is_dir() and (files := _images(folder))
     }
@@ -119,7 +119,7 @@ def _size(image: np.ndarray) -> str:
 
 
 def _check_memory(files: Sequence[Path], image_size: int | None, path: Path) -> None:
-    """Fails before the machine starts to swap; the first image stands for all where they are not resized."""
+    """Checks that the images fit into memory before the machine starts to swap, from the size of the first image."""
     first = _first_readable(files, image_size)
     if first is None or not hasattr(os, "sysconf"):
         return

@@ -1,4 +1,4 @@
-"""Images in memory: what every source yields."""
+"""Images in memory, as every source returns them."""
 
 import zlib
 from dataclasses import dataclass, replace
@@ -11,14 +11,14 @@ from acl_tf.errors import DataError
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images, and their labels where there are any.
+    """Images and, if there are any, their labels.
 
     Attributes:
-        images: uint8, of shape `(n, height, width, 3)`.
-        labels: int64, of shape `(n,)`, or None.
-        classes: Names of the classes, in the order of the labels; empty where there are no labels.
-        name: Of the data set, as records name it.
-        split: Of the data set.
+        images: Images, uint8 of shape `(n, height, width, 3)`.
+        labels: Labels, int64 of shape `(n,)`, or None.
+        classes: Names of the classes, in the order of the labels; empty if there are no labels.
+        name: Name of the data set, as in records.
+        split: Name of the split.
     """
 
     images: np.ndarray
@@ -32,17 +32,17 @@ class ImageSet:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
+        """Height, width and channels of the images."""
         height, width, channels = self.images.shape[1:]
         return height, width, channels
 
     def first(self, limit: int | None) -> "ImageSet":
-        """Returns the first `limit` images in stored order, or all."""
+        """Returns the first `limit` images in stored order, or all if there is no limit."""
         labels = None if self.labels is None else self.labels[:limit]
         return replace(self, images=self.images[:limit], labels=labels)
 
     def resized(self, size: int) -> "ImageSet":
-        """Returns the images at `size` × `size` pixels (Pillow's antialiased bicubic), unchanged where they are so.
+        """Returns the images resized to `size` × `size` pixels (Pillow's antialiased bicubic).
 
         Raises:
             DataError: If the images are not square.
@@ -58,22 +58,22 @@ class ImageSet:
         return replace(self, images=np.stack(images))
 
     def fingerprint(self) -> dict[str, int]:
-        """Returns what tells this set from another: a resumed run must see the same images in the same order."""
+        """Returns a fingerprint of the images and their order, which a resumed run compares."""
         return {"images": len(self), "crc32": zlib.crc32(np.ascontiguousarray(self.images).tobytes())}
 
 
 def as_rgb(images: np.ndarray, origin: str) -> np.ndarray:
-    """Checks images, and repeats a single grey channel three times.
+    """Checks images and returns them with three channels; a single grey channel is repeated.
 
     Args:
-        images: What a source read.
-        origin: Names the source in errors.
+        images: Images from a source.
+        origin: Name of the source, for error messages.
 
     Returns:
-        uint8 array of shape `(n, height, width, 3)`.
+        Images, uint8 of shape `(n, height, width, 3)`.
 
     Raises:
-        DataError: If dtype or shape are others, or if there is no image.
+        DataError: If the dtype or shape is wrong, or if there is no image.
     """
     if images.ndim == 3:
         images = images[..., np.newaxis]

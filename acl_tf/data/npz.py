@@ -11,10 +11,10 @@ from acl_tf.errors import DataError
 
 
 def load_npz(path: Path) -> ImageSet:
-    """Loads `images` (uint8, NHWC) and, where there are any, `labels` from an `.npz` file.
+    """Loads `images` (uint8, NHWC) and, if there are any, `labels` from an `.npz` file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
 
     Raises:
         DataError: If the file is missing, damaged, or has arrays of the wrong form.

@@ -1,4 +1,4 @@
-"""Where images come from: TFDS, a folder, an `.npz` file, or scikit-learn's digits."""
+"""The sources of images: TFDS, a folder, an `.npz` file, or scikit-learn's digits."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from acl_tf.errors import UsageError
 def load(config: DataConfig) -> ImageSet:
     """Loads the images that a configuration names.
 
-    `digits` and `*.npz` are what they say, an existing folder is a folder of images, all else is a name of TFDS.
+    `digits` and `*.npz` go first, then existing folders of images; every other name is one of TFDS.
 
     Args:
-        config: Names the data set, and how much of it to take.
+        config: Configuration of the images.
 
     Returns:
         All images of the split, or the first `config.limit`, in stored order.

@@ -1,4 +1,4 @@
-"""Parts of the training images: the validation split and labelled subsets, stratified by class."""
+"""Parts of the training images: validation split and labelled subset, stratified by class."""
 
 import zlib
 from collections.abc import Sequence
@@ -10,27 +10,27 @@ import numpy as np
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import DataError, UsageError
 
-# Of the validation split: it depends on the data set alone, so that no run trains on what another validates on.
+# The validation split depends only on the data set, so that no run trains on images that another validates on.
 VALIDATION_SEED = 0
 
 
 def default_validation_count(name: str, images: int) -> int:
-    """Returns how many training images are held out: 5,000 on CIFAR, 10 % elsewhere."""
+    """Returns the number of training images to hold out: 5,000 on CIFAR, 10 % elsewhere."""
     return 5000 if name.startswith("cifar") and images >= 10000 else max(1, images // 10)
 
 
 def hold_out(image_set: ImageSet, count: int) -> tuple[ImageSet, ImageSet]:
-    """Splits the training images into those to train on and those to validate on.
+    """Splits the training images into a part to train on and a part to validate on.
 
     Args:
         image_set: All training images, with labels.
-        count: How many to hold out; stratified by class, the same ones in every run.
+        count: Number of images to hold out; they are stratified by class and the same in every run.
 
     Returns:
-        Both parts, in stored order; the second one's split is called validation.
+        Both parts, in stored order; the split of the second is called `validation`.
 
     Raises:
-        UsageError: If none would be left to train on.
+        UsageError: If no image would be left to train on.
     """
     if count >= len(image_set):
         raise UsageError(
@@ -43,18 +43,18 @@ def hold_out(image_set: ImageSet, count: int) -> tuple[ImageSet, ImageSet]:
 
 
 def label_subset(image_set: ImageSet, labels: int | float | None, seed: int) -> np.ndarray:
-    """Chooses which images keep their labels.
+    """Chooses the images that keep their labels.
 
     Args:
-        image_set: With labels.
-        labels: An integer is a count, a float a fraction, None means all.
-        seed: Of the choice.
+        image_set: Images with labels.
+        labels: Number of labels (an integer) or their fraction (a float); None: all.
+        seed: Seed of the choice.
 
     Returns:
-        Their rows in ascending order, stratified by class.
+        Rows of the images in ascending order, stratified by class.
 
     Raises:
-        UsageError: If there are fewer images, or if a class would be left without a label.
+        UsageError: If there are too few images, or if a class would have no label.
     """
     classes = labels_of(image_set)
     if labels is None:
@@ -74,21 +74,21 @@ def label_subset(image_set: ImageSet, labels: int | float | None, seed: int) -> 
 
 
 def stratified_rows(classes: np.ndarray, count: int, seed: Sequence[int]) -> np.ndarray:
-    """Draws rows so that each class has its share of them, to less than one image.
+    """Draws rows so that each class has its share of them, up to rounding.
 
     Args:
-        classes: Integers, of shape `(n,)`.
-        count: How many rows to draw, at most n.
-        seed: Of the draw.
+        classes: Class of each row, integers of shape `(n,)`.
+        count: Number of rows to draw, at most n.
+        seed: Seed of the draw.
 
     Returns:
-        Rows in ascending order, of shape `(count,)`.
+        Rows in ascending order, integers of shape `(count,)`.
     """
     generator = np.random.default_rng(seed)
     present, sizes = np.unique(classes, return_counts=True)
     shares = sizes * count / len(classes)
     quotas = np.floor(shares).astype(int)
-    # What rounding down leaves goes to the largest remainders; among equal ones, to classes drawn by chance.
+    # The rows left over by rounding down go to the classes with the largest remainders; ties are broken at random.
     order = np.lexsort((generator.permutation(len(present)), -(shares - quotas)))
     quotas[order[: count - quotas.sum()]] += 1
     drawn = [
@@ -99,13 +99,13 @@ def stratified_rows(classes: np.ndarray, count: int, seed: Sequence[int]) -> np.
 
 
 def take(image_set: ImageSet, rows: np.ndarray) -> ImageSet:
-    """Returns those rows of an image set."""
+    """Returns the given rows of an image set."""
     labels = None if image_set.labels is None else image_set.labels[rows]
     return replace(image_set, images=image_set.images[rows], labels=labels)
 
 
 def labels_of(image_set: ImageSet) -> np.ndarray:
-    """Returns the labels.
+    """Returns the labels of an image set.
 
     Raises:
         DataError: If there are none.
@@ -116,5 +116,5 @@ def labels_of(image_set: ImageSet) -> np.ndarray:
 
 
 def fingerprint_with_labels(image_set: ImageSet) -> list[Any]:
-    """Returns what tells images and their labels from all others: JSON values; raises as `labels_of`."""
+    """Returns a fingerprint of images and labels, as JSON values; raises like `labels_of`."""
     return [image_set.fingerprint(), zlib.crc32(labels_of(image_set).tobytes())]

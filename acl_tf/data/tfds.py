@@ -1,4 +1,4 @@
-"""Data sets of TensorFlow Datasets."""
+"""Data sets from TensorFlow Datasets."""
 
 import logging
 import socket
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def load_tfds(name: str, split: str, data_dir: str | None = None, limit: int | None = None) -> ImageSet:
-    """Loads a split of a data set into memory, in stored order; downloads and prepares it where it is not there.
+    """Loads a split of a data set into memory, in stored order; downloads and prepares it if necessary.
 
     Args:
-        name: As TFDS names it, for example `cifar10` or `cifar10_corrupted/fog_3`.
-        split: As TFDS names it, for example `train`, `unlabelled`, or `train[:10%]`.
-        data_dir: Where prepared data sets are; None: `TFDS_DATA_DIR`, or TFDS' default.
-        limit: Take the first so many.
+        name: Name of the data set in TFDS, such as `cifar10` or `cifar10_corrupted/fog_3`.
+        split: Split, as TFDS names it, such as `train`, `unlabelled`, or `train[:10%]`.
+        data_dir: Folder of prepared data sets; None: `TFDS_DATA_DIR`, or TFDS' default.
+        limit: Number of images to take, the first in stored order; None: all.
 
     Raises:
         UsageError: If TFDS knows no such data set or split.
-        DataError: If it is not prepared and cannot be downloaded, or is no set of images of one size.
+        DataError: If it is not prepared and cannot be downloaded, or does not hold images of one size.
     """
     builder = _builder(name, data_dir)
     _prepare(builder, name)
@@ -40,7 +40,7 @@ def load_tfds(name: str, split: str, data_dir: str | None = None, limit: int | N
 def _builder(name: str, data_dir: str | None) -> "tfds.core.DatasetBuilder":
     import tensorflow_datasets as tfds
 
-    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS tells of every folder that it looks into in vain
+    logging.getLogger("absl").setLevel(logging.ERROR)  # TFDS reports every folder in which it finds nothing
     try:
         return tfds.builder(name, data_dir=data_dir)
     except (tfds.core.registered.DatasetNotFoundError, ValueError) as error:
@@ -59,7 +59,7 @@ def _prepare(builder: "tfds.core.DatasetBuilder", name: str) -> None:
         try:
             builder.download_and_prepare()
             return
-        except Exception as error:  # whatever the data set's own script and the network raise
+        except Exception as error:  # the script of the data set and the network can raise anything
             reason = " ".join(str(error).split()) or type(error).__name__
     raise DataError(
         f"The data set {name} is not in {builder.data_dir} and cannot be downloaded ({reason}). "
@@ -69,7 +69,7 @@ def _prepare(builder: "tfds.core.DatasetBuilder", name: str) -> None:
 
 
 def _unreachable(builder: "tfds.core.DatasetBuilder") -> str:
-    """Returns why no download can work, or nothing: TFDS would retry for minutes without a network."""
+    """Returns why no download can work, or an empty string; without a network, TFDS would retry for minutes."""
     if urllib.request.getproxies():
         return ""
     hosts = {urllib.parse.urlparse(url).hostname for url in getattr(builder, "url_infos", None) or {}}

@@ -12,8 +12,6 @@ EVALUATORS = Registry(
         "unforeseen": "acl_tf.evaluate.unforeseen:UnforeseenAccuracy",
     },
 )
-#: What people call attacks of records where that is not their names here.
-EVALUATOR_WORDS = {"autoattack": "AutoAttack", "worst_case": "worst case"}
 
 
 def attack_names() -> list[str]:

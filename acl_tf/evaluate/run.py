@@ -2,41 +2,28 @@
 
 import contextlib
 import functools
-import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 
-from acl_tf.certify.config import CertifyConfig
 from acl_tf.classifiers.loading import LoadedClassifier, load_classifier
 from acl_tf.classifiers.smoothed import SmoothedClassifier
-from acl_tf.data import sources
-from acl_tf.data.corrupted import (
-    CORRUPTIONS,
-    SEVERITIES,
-    check_corrupted_folder,
-    load_corrupted_folder,
-    load_corrupted_tfds,
-)
-from acl_tf.data.image_set import ImageSet
-from acl_tf.data.splits import fingerprint_with_labels, labels_of
-from acl_tf.errors import DataError, UsageError
+from acl_tf.data.corrupted import CORRUPTIONS, SEVERITIES, check_corrupted_folder
+from acl_tf.data.splits import fingerprint_with_labels
+from acl_tf.errors import UsageError
 from acl_tf.evaluate import corruptions
 from acl_tf.evaluate.base import Evaluation, Target, no_progress
 from acl_tf.evaluate.config import EvaluateConfig
 from acl_tf.evaluate.evaluator import Circumstances
+from acl_tf.evaluate.images import TFDS, load_corrupted, load_images
+from acl_tf.evaluate.output import add_to_model, check_output
 from acl_tf.evaluate.progress import EvaluationProgress
 from acl_tf.evaluate.unfinished import Unfinished
 from acl_tf.evaluate.worst_case import worst_case
-from acl_tf.model_folder.write import add_to_model_folder
 from acl_tf.records import RECORDS, Record, add_records
-from acl_tf.safety.paths import is_cache_snapshot
 from acl_tf.training.interruption import Interruption
 from acl_tf.training.workers import Workers
-
-logger = logging.getLogger(__name__)
-TFDS = "tfds"
 
 
 def evaluate(
@@ -64,7 +51,7 @@ def evaluate(
         model, surrogate = load_classifiers(config)
         check_settings(config, model, surrogate, output, workers.replicas)
         first = CORRUPTIONS[0], SEVERITIES[0]  # what stands in where no other images are needed
-        images = load_images(config, model) if config.evaluators() else load_corrupted(config, model, *first)
+        images = load_images(config.data, model) if config.evaluators() else load_corrupted(config, model, *first)
         same["images"] = [model.sha256, surrogate and surrogate.sha256, *fingerprint_with_labels(images)]
     with workers.watched(), workers.strategy.scope():
         if workers.replicas > 1:  # again: a copy for each replica
@@ -117,8 +104,8 @@ def check_settings(
         model.check_noise(config.sigma)
     if surrogate and (surrogate.image_size, len(surrogate.classes)) != (model.image_size, len(model.classes)):
         raise UsageError(
-            f"The surrogate must take the images of the model and know its classes: {model.described()}. "
-            f"Received: {surrogate.name!r}, {surrogate.described()}"
+            f"The surrogate must take the images of the model and know its classes: {model.summary()}. "
+            f"Received: {surrogate.name!r}, {surrogate.summary()}"
         )
     stochastic = config.sigma is not None
     about = Circumstances(len(model.classes), model.image_size, surrogate is not None, replicas, stochastic)
@@ -128,16 +115,6 @@ def check_settings(
         if config.corruptions != TFDS:
             check_corrupted_folder(Path(config.corruptions).expanduser())
         load_corrupted(config, model, CORRUPTIONS[0], SEVERITIES[0])
-
-
-def check_output(output: Path, model: LoadedClassifier) -> None:
-    """Checks that records can be kept in a folder; raises `UsageError` where it is a file, or in the model's."""
-    if output.is_file():
-        raise UsageError(f"The output folder is a file; choose another --output. Received: {output}")
-    if model.folder and output.is_relative_to(model.folder.resolve()):
-        raise UsageError(
-            f"A model folder holds nothing but the model; choose another --output. Received: {output} in {model.folder}"
-        )
 
 
 def build_target(config: EvaluateConfig, model: LoadedClassifier, surrogate: LoadedClassifier | None) -> Target:
@@ -189,47 +166,3 @@ def measurements(
     if config.corruptions:
         load = functools.partial(load_corrupted, config, model)
         yield from corruptions.run(plain, target.model, load)
-
-
-def load_images(config: EvaluateConfig | CertifyConfig, model: LoadedClassifier) -> ImageSet:
-    """Loads the images to evaluate on, at the size that the model takes.
-
-    Raises:
-        UsageError: If there is no such data set, or its classes are not as many as the model's.
-        DataError: If the images are missing, unreadable or without labels.
-    """
-    images = sources.load(config.data)
-    if labels_of(images).min() < 0:
-        raise DataError(f"{images.name} has images without a label in this split. Received: {images.split!r}")
-    model.check(images)
-    return images.resized(model.image_size) if model.image_size else images
-
-
-def load_corrupted(config: EvaluateConfig, model: LoadedClassifier, corruption: str, severity: int) -> ImageSet:
-    """Loads one corruption at one severity.
-
-    Raises:
-        DataError: If the images are missing, damaged, or of another size than the model takes.
-    """
-    if config.corruptions is None or config.corruptions == TFDS:
-        images = load_corrupted_tfds(corruption, severity, config.data.data_dir, config.data.limit)
-    else:
-        folder = Path(config.corruptions).expanduser()
-        images = load_corrupted_folder(folder, corruption, severity, model.classes, config.data.limit)
-    model.check(images)
-    height, width, _ = images.image_shape
-    if model.image_size and not height == width == model.image_size:
-        raise DataError(
-            f"The model takes images of {model.image_size}x{model.image_size} pixels. "
-            f"Received: {width}x{height} in {images.name}, {corruption}"
-        )
-    return images
-
-
-def add_to_model(model: LoadedClassifier, records: Sequence[Record], output: Path) -> None:
-    """Adds the records to the model folder, where there is one that can be written to; the Hub's cache is not."""
-    if model.folder and records and not is_cache_snapshot(model.folder):
-        try:
-            add_to_model_folder(model.folder, records)
-        except OSError as error:
-            logger.warning("The model folder cannot be written to (%s); the records are in %s", error, output / RECORDS)

@@ -1,1 +1,1 @@
-"""Other formats in and out: PyTorch checkpoints, SavedModel."""
+"""Import and export of other formats: PyTorch checkpoints, SavedModels."""

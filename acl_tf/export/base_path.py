@@ -10,26 +10,26 @@ from acl_tf.files import folder_atomically, locked
 
 
 def add_version(base_path: Path, version: int | None, served: ServedModel, trainable: bool = False) -> Path:
-    """Writes `base_path/version/`; a server that watches the base path sees it whole or not at all.
+    """Writes a SavedModel to `base_path/version/`; a server that watches the base path sees all of it or nothing.
 
     Args:
-        base_path: Of the model; need not exist.
-        version: The number; None: one more than the newest that is there.
-        served: What to export.
-        trainable: Whether it can be fine-tuned where it is loaded.
+        base_path: Base path of the model; need not exist.
+        version: Number of the version; None: one more than the newest in the base path.
+        served: Model to export.
+        trainable: Whether the SavedModel can be fine-tuned after loading.
 
     Returns:
         The path of the SavedModel.
 
     Raises:
-        UsageError: If that version is there already, if it is none that TF Serving can count to, or if the base path
-            is a file.
+        UsageError: If the version exists already, if its number is too large for TF Serving, or if the base path is a
+            file.
     """
     if base_path.is_file():
         raise UsageError(f"The base path of a served model is a folder. Received: {str(base_path)!r}, a file")
     write = export_trainable_saved_model if trainable else export_saved_model
-    with locked(base_path / "versions"):  # in it: what is around it may not be ours to write to
-        present = versions(base_path)
+    with locked(base_path / "versions"):  # inside it, because the folder around it may not be writable
+        present = version_numbers(base_path)
         number = version or max(present, default=0) + 1
         if number > LARGEST_VERSION:
             raise UsageError(f"A version is at most 2**63 - 1; choose one by --version. Received: {number}")
@@ -43,8 +43,8 @@ def add_version(base_path: Path, version: int | None, served: ServedModel, train
     return base_path / str(number)
 
 
-def versions(base_path: Path) -> set[int]:
-    """Returns the numbers of the versions in a base path; TF Serving ignores those beyond 64 bits, and so does this."""
+def version_numbers(base_path: Path) -> set[int]:
+    """Returns the numbers of the versions in a base path, without those beyond 64 bits, which TF Serving ignores."""
     folders = base_path.iterdir() if base_path.is_dir() else ()
     numbers = {int(folder.name) for folder in folders if folder.name.isascii() and folder.name.isdecimal()}
     return {number for number in numbers if number <= LARGEST_VERSION}

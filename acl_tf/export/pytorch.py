@@ -1,4 +1,4 @@
-"""Checkpoints of the authors' PyTorch code, as Keras models."""
+"""Conversion of checkpoints of the authors' PyTorch code to Keras models and back."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,20 +15,20 @@ from acl_tf.models.heads import ProjectionHead
 from acl_tf.models.paired_batch_norm import PairedBatchNormalization
 
 State = Mapping[str, np.ndarray]
-# The names that a ResNet's number of blocks goes by; the blocks of ResNet-50 have a third convolution.
+# Architectures by the number of blocks in each stage; ResNet-50, whose blocks have a third convolution, is told below.
 RESNETS = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
 WIDE_RESNETS = {4: "wrn-28-10", 5: "wrn-34-10"}
-# What the authors call the branches in `bn_list`.
+# Indices of the branches in the authors' `bn_list`.
 BRANCH_INDEX = {Branch.STANDARD: 0, Branch.ADVERSARIAL: 1}
 
 
 class ImportedCheckpoint(NamedTuple):
-    """What a checkpoint holds.
+    """The models in a checkpoint.
 
     Attributes:
-        encoder: Always.
-        projection_head: Where the checkpoint is one of pre-training.
-        classifier: A dense layer, where the checkpoint is one of fine-tuning.
+        encoder: Encoder with single or paired batch normalisation.
+        projection_head: Projection head; None for a checkpoint of fine-tuning.
+        classifier: Dense layer on the features; None for a checkpoint of pre-training.
     """
 
     encoder: Encoder
@@ -37,7 +37,7 @@ class ImportedCheckpoint(NamedTuple):
 
 
 def read_checkpoint(path: str | Path) -> State:
-    """Reads the weights of a PyTorch checkpoint; no code in it is run.
+    """Reads the weights of a PyTorch checkpoint without running any code in it.
 
     Args:
         path: A file written by `torch.save`: a state dict, or a dict that holds one as `state_dict`.
@@ -46,7 +46,7 @@ def read_checkpoint(path: str | Path) -> State:
         `name → array`; without `num_batches_tracked`, and without the prefix `module.` of `DataParallel`.
 
     Raises:
-        AclTfError: If PyTorch is missing, or if the file is no such checkpoint.
+        AclTfError: If PyTorch is missing, or if the file is not such a checkpoint.
     """
     try:
         import torch
@@ -56,7 +56,7 @@ def read_checkpoint(path: str | Path) -> State:
         raise UsageError(f"No such checkpoint file. Received: {str(path)!r}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler meets in a damaged or hostile file
+    except Exception as error:  # a damaged or hostile file can make torch's unpickler raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise AclTfError(f"{path} is not a PyTorch checkpoint of plain weights: {reason}") from error
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
@@ -70,13 +70,13 @@ def read_checkpoint(path: str | Path) -> State:
 
 
 def import_state(state: State, image_size: int = 32) -> ImportedCheckpoint:
-    """Builds the models that a state dict describes, and gives them its weights.
+    """Builds the models that a state dict describes, with its weights.
 
     Architecture, width, stem, heads, and single or paired batch normalisation follow from names and shapes.
 
     Args:
         state: `name → array` in PyTorch's layout, with the names of the authors' checkpoints.
-        image_size: Height and width of the images that the encoder is to take.
+        image_size: Height and width of the encoder's input images.
 
     Returns:
         The models. Every array of `state` is used.
@@ -110,11 +110,11 @@ def import_state(state: State, image_size: int = 32) -> ImportedCheckpoint:
 
 
 def export_state(encoder: Encoder, classifier: keras.layers.Dense | None = None) -> dict[str, np.ndarray]:
-    """Returns the weights as the authors' code has them: what `import_state` reads.
+    """Returns the weights in the form of the authors' code, which `import_state` reads.
 
     Args:
-        encoder: With its paired or single batch normalisation.
-        classifier: A dense layer on its features, if there is one.
+        encoder: Encoder with paired or single batch normalisation.
+        classifier: Dense layer on the features, if there is one.
 
     Returns:
         `name → array` in PyTorch's layout, with `normalize.mean` and `normalize.std`.
@@ -136,7 +136,7 @@ def _shortcut_part(match: re.Match[str]) -> str:
 
 
 def _architecture(state: State) -> dict[str, Any]:
-    """Reads architecture, width and stem off the names and shapes."""
+    """Returns architecture, width and stem, as names and shapes of the weights tell them."""
     first = state["conv1.weight"]
     stem = "imagenet" if first.shape[-1] == 7 else "cifar"
     stages = tuple(_count(state, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4))
@@ -158,7 +158,7 @@ def _count(state: State, pattern: str) -> int:
 
 
 class _Target(NamedTuple):
-    """Where an array goes: the variable, and the axes that turn PyTorch's layout into Keras'."""
+    """The variable for an array, and the order of axes that turns PyTorch's layout into Keras'."""
 
     variable: keras.Variable
     axes: tuple[int, ...]
@@ -167,7 +167,7 @@ class _Target(NamedTuple):
 def _expected(
     encoder: Encoder, head: ProjectionHead | None, classifier: keras.layers.Dense | None
 ) -> dict[str, _Target]:
-    """Returns where each of PyTorch's arrays goes, by its name."""
+    """Returns the variable for each of PyTorch's arrays, by name."""
     targets: dict[str, _Target] = {}
     for layer in encoder.standard_graph.layers:
         # A Normalization layer's statistics are not trained: the encoder was built with them.

@@ -1,4 +1,4 @@
-"""A Keras model as a SavedModel: the signatures that TF Serving serves, and the function that others fine-tune."""
+"""Export of a Keras model as a SavedModel, with signatures for TF Serving and a function for fine-tuning."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import tensorflow as tf
 from acl_tf.errors import AclTfError, UsageError
 from acl_tf.export.warm_up import write_warm_up_requests
 
-# What a signature returns of what the Keras model computes.
+# Outputs of a signature, computed from the output of the Keras model.
 OUTPUTS: dict[str, Callable[[tf.Tensor], dict[str, tf.Tensor]]] = {
     "encoder": lambda features: {"features": features},
     "classifier": lambda logits: {"logits": logits, "probabilities": tf.nn.softmax(logits)},
@@ -23,7 +23,7 @@ def export_saved_model(model: keras.Model, path: Path, kind: str) -> None:
 
     Args:
         model: A plain Keras model of float32 images in [0, 1], of shape `(batch, height, width, channels)`.
-        path: Of the folder that becomes the SavedModel; whoever needs it whole or absent gives a temporary one.
+        path: Folder for the SavedModel. It is not written atomically: give a temporary one where that matters.
         kind: `"encoder"`: the signatures return `features`; `"classifier"`: `logits` and `probabilities`.
 
     Raises:
@@ -34,16 +34,16 @@ def export_saved_model(model: keras.Model, path: Path, kind: str) -> None:
 
 
 def export_trainable_saved_model(model: keras.Model, path: Path, kind: str) -> None:
-    """Writes a SavedModel that serves as that of `export_saved_model` does, and can be fine-tuned where it is loaded.
+    """Writes a SavedModel that is served like one of `export_saved_model`, and can be fine-tuned after loading.
 
     The loaded object follows TensorFlow Hub's interface of reusable SavedModels: `loaded(images, training=True)`
     returns features or logits and moves the statistics of batch normalisation, `loaded.trainable_variables` is what an
     optimiser updates. None of it is a signature, so no client of a server reaches it.
 
     Args:
-        model: As for `export_saved_model`.
-        path: As for `export_saved_model`.
-        kind: As for `export_saved_model`.
+        model: Plain Keras model, as in `export_saved_model`.
+        path: Folder for the SavedModel, as in `export_saved_model`.
+        kind: `"encoder"` or `"classifier"`, as in `export_saved_model`.
 
     Raises:
         UsageError: If the model does not take images of one size.
@@ -63,22 +63,22 @@ def export_trainable_saved_model(model: keras.Model, path: Path, kind: str) -> N
 
 
 def signatures(model: keras.Model, kind: str) -> "dict[str, tf.types.experimental.ConcreteFunction]":
-    """Makes the functions of a server: `serving_default` (float32 images), `uint8`, and `image_bytes` (JPEG or PNG).
+    """Returns the functions that are served: `serving_default` (float32 images), `uint8`, `image_bytes` (JPEG or PNG).
 
-    All take any batch. Where images have another size or number of axes, the graph says so.
+    All take batches of any size. Images of another size or number of axes make the graph fail with a message.
 
     Args:
-        model: As for `export_saved_model`.
-        kind: As for `export_saved_model`.
+        model: Plain Keras model, as in `export_saved_model`.
+        kind: `"encoder"` or `"classifier"`, as in `export_saved_model`.
     """
     shape = image_shape(model)
 
     def serving_default(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        given = checked(images, shape)
+        given = with_checked_shape(images, shape)
         batch = tf.shape(given)[0]
         # Convolutions of oneDNN fail on an empty batch; padding by nothing costs nothing.
-        some = tf.pad(given, [[0, tf.cast(batch == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
-        outputs = OUTPUTS[kind](model(tf.ensure_shape(some, (None, *shape)), training=False))
+        padded = tf.pad(given, [[0, tf.cast(batch == 0, tf.int32)], [0, 0], [0, 0], [0, 0]])
+        outputs = OUTPUTS[kind](model(tf.ensure_shape(padded, (None, *shape)), training=False))
         return {name: output[:batch] for name, output in outputs.items()}
 
     def of_files(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -94,16 +94,16 @@ def signatures(model: keras.Model, kind: str) -> "dict[str, tf.types.experimenta
     }
 
 
-def checked(images: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Returns images unchanged if each has that shape; else the graph fails, with a message, when it runs.
+def with_checked_shape(images: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
+    """Returns images unchanged if each has the given shape; otherwise the graph fails with a message when it runs.
 
-    A server feeds whatever a client sends, and a network that averages over the image computes something of any size.
+    A server feeds whatever a client sends, and a network that averages over positions accepts images of any size.
 
     Args:
-        images: Of what may be any shape.
+        images: Batch of images, perhaps of another shape.
         shape: Height, width and channels.
     """
-    # Hides the declared shape: the graph is optimised under the assumption that it is the fed one.
+    # Hides the declared shape, which TensorFlow would take for that of the fed images when it optimises the graph.
     fed = tf.raw_ops.PlaceholderWithDefault(input=images, shape=tf.TensorShape(None))
     received = tf.shape(fed)
     padded = tf.concat([received, tf.zeros([4], tf.int32)], 0)  # so that any number of axes can be compared
@@ -114,18 +114,18 @@ def checked(images: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
 
 
 def decoded(image_bytes: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Decodes JPEG and PNG files, and resizes them as training data are (antialiased bicubic).
+    """Decodes JPEG and PNG files, and resizes them like training images (antialiased bicubic).
 
     Args:
-        image_bytes: Files, of shape `(batch,)`.
-        shape: Height, width and channels to return.
+        image_bytes: Contents of the files, of shape `(batch,)`.
+        shape: Height, width and channels of the result.
 
     Returns:
         uint8 images, of shape `(batch, height, width, channels)`.
     """
 
     def decode(file: tf.Tensor) -> tf.Tensor:
-        # Reads PNG as well; Pillow's pixels are those of the accurate transform.
+        # Reads PNG as well; the accurate transform gives the same pixels as Pillow.
         image = tf.io.decode_jpeg(file, channels=shape[-1], dct_method="INTEGER_ACCURATE")
         resized = tf.image.resize(image, shape[:2], tf.image.ResizeMethod.BICUBIC, antialias=True)
         return tf.ensure_shape(tf.cast(tf.clip_by_value(tf.round(resized), 0, 255), tf.uint8), shape)
@@ -153,7 +153,7 @@ def image_shape(model: keras.Model) -> tuple[int, int, int]:
 
 
 def _root(model: keras.Model) -> "tf.__internal__.tracking.AutoTrackable":
-    """Returns what a SavedModel is saved from: it holds the variables that can be reached from there, no layers."""
+    """Returns the root object of a SavedModel: it holds the variables of the model, but no layers."""
     # Its public subclasses do not fit: tf.Module's `variables` and `trainable_variables` are properties, which
     # nothing can be assigned to, and tf.train.Checkpoint saves a counter of its own.
     root = tf.__internal__.tracking.AutoTrackable()
@@ -166,10 +166,10 @@ def _save(root: "tf.__internal__.tracking.AutoTrackable", model: keras.Model, pa
     try:
         tf.saved_model.save(root, str(path), signatures=functions)
         write_warm_up_requests(path, image_shape(model))
-    except tf.errors.OpError as error:  # of a full disk: TensorFlow writes by itself
+    except tf.errors.OpError as error:  # such as a full disk: TensorFlow writes the files itself
         raise AclTfError(f"Cannot write a SavedModel into {path.parent}: {_reason(error)}.") from error
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    """Returns what the system said: `{{node …}} PATH; REASON [Op:…]`."""
+    """Returns the reason that the system gave, from a message `{{node …}} PATH; REASON [Op:…]`."""
     return " ".join(error.message.rsplit("; ", 1)[-1].split(" [Op:")[0].split())

@@ -1,12 +1,12 @@
-"""What is exported: a model, and what its folder says of it."""
+"""A model to export, with what its folder says about it."""
 
 from dataclasses import dataclass, replace
 
 import keras
 
 from acl_tf.errors import UsageError
-from acl_tf.export.batch_norm_folding import fold_batch_norm
 from acl_tf.export.saved_model import image_shape
+from acl_tf.models.batch_norm_folding import fold_batch_norm
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,9 @@ class ServedModel:
     """A model to serve.
 
     Attributes:
-        model: A plain Keras model of images in [0, 1].
-        kind: `"encoder"` or `"classifier"`.
-        classes: Of a classifier; empty where they are not known.
+        model: Plain Keras model of images in [0, 1].
+        kind: Kind of the model, `"encoder"` or `"classifier"`.
+        classes: Names of a classifier's classes; empty if they are not known.
     """
 
     model: keras.Model
@@ -25,25 +25,25 @@ class ServedModel:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of the images that it takes."""
+        """Height, width and channels of the input images."""
         return image_shape(self.model)
 
     def folded(self) -> "ServedModel":
-        """Returns the same with batch normalisation folded into the convolutions."""
+        """Returns the same model with batch normalisation folded into the convolutions."""
         return replace(self, model=fold_batch_norm(self.model))
 
 
 def to_serve(model: keras.Model) -> ServedModel:
-    """Returns a loaded model with what has to be known to serve it.
+    """Returns a loaded model with everything that is needed to serve it.
 
-    A lone `.keras` file, which says nothing of itself, is a classifier if it ends in a dense layer, and must return
-    logits.
+    A lone `.keras` file, which comes without a configuration, is a classifier if it ends in a dense layer, and must
+    return logits.
 
     Args:
-        model: As `acl_tf.load` returns it.
+        model: Model as `acl_tf.load` returns it.
 
     Raises:
-        UsageError: If it does not take images of one size, or if a lone file ends in an activation.
+        UsageError: If the model does not take images of one size, or if a lone file ends in an activation.
     """
     image_shape(model)
     kind = model.config.get("kind") or _kind(model)
@@ -51,7 +51,7 @@ def to_serve(model: keras.Model) -> ServedModel:
 
 
 def _kind(model: keras.Model) -> str:
-    """Finds out what a lone model is: one that ends in a dense layer is a classifier."""
+    """Returns the kind of a lone model: one that ends in a dense layer is a classifier."""
     last = [layer for layer in _layers(model) if not _is_linear_activation(layer)][-1]
     activation = keras.activations.linear
     if isinstance(last, keras.layers.Softmax):
@@ -67,7 +67,7 @@ def _kind(model: keras.Model) -> str:
 
 
 def _layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """Returns the layers in order; of a model at the end, its own."""
+    """Returns the layers in order, with a model at the end replaced by its own layers."""
     *before, last = model.layers
     return [*before, *(_layers(last) if isinstance(last, keras.Model) else [last])]
 

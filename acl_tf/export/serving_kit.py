@@ -1,4 +1,4 @@
-"""What TF Serving needs beside a SavedModel: configuration, ways to start it, and examples of clients."""
+"""The serving kit beside a SavedModel: configuration of TF Serving, ways to start it, and examples of clients."""
 
 import re
 from collections.abc import Sequence
@@ -21,26 +21,26 @@ FILES = (
     "README.md",
 )
 CLASSES = "classes.txt"
-# What needs quotes in no URL, path, shell, YAML string or text protocol buffer, and fits into a Kubernetes name.
+# Names that need no quotes in a URL, path, shell, YAML string or text protocol buffer, and fit into a Kubernetes name.
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,48}[A-Za-z0-9])?")
 
 
 def write_serving_kit(
     base_path: Path, name: str, kind: str, image_shape: tuple[int, int, int], classes: Sequence[str] | None
 ) -> None:
-    """Writes the kit beside the versions of a model; TF Serving ignores what is not a number there.
+    """Writes the kit beside the versions of a model; TF Serving ignores files and folders that are not numbers.
 
-    Files of the same names are replaced, each at once.
+    Existing files of the same names are replaced, each atomically.
 
     Args:
-        base_path: The folder that holds versions: `1/`, `2/`, …
-        name: That clients know the model by.
-        kind: `"encoder"` or `"classifier"`.
-        image_shape: Height, width and channels of the images that the model takes.
-        classes: Names of a classifier's classes, where they are known.
+        base_path: Folder that holds the versions: `1/`, `2/`, …
+        name: Name of the model for clients.
+        kind: Kind of the model, `"encoder"` or `"classifier"`.
+        image_shape: Height, width and channels of the input images.
+        classes: Names of a classifier's classes, if they are known.
 
     Raises:
-        UsageError: If the name, or a name of a class, cannot stand in the files.
+        UsageError: If the name, or the name of a class, cannot be written into the files.
         OSError: If they cannot be written.
     """
     check_name(name)
@@ -67,14 +67,14 @@ def write_serving_kit(
     if classes:
         write_atomically(base_path / CLASSES, "".join(f"{label}\n" for label in classes))
     else:
-        (base_path / CLASSES).unlink(missing_ok=True)  # of a model that was here before
+        (base_path / CLASSES).unlink(missing_ok=True)  # left by an earlier model
 
 
 def check_name(name: str) -> None:
-    """Checks the name of a served model, which stands in URLs, paths and configuration.
+    """Checks the name of a served model, which is used in URLs, paths and configuration.
 
     Raises:
-        UsageError: If it would need quotes or does not fit.
+        UsageError: If it would need quotes or is too long.
     """
     if not NAME.fullmatch(name):
         raise UsageError(
@@ -84,10 +84,10 @@ def check_name(name: str) -> None:
 
 
 def check_classes(classes: Sequence[str]) -> None:
-    """Checks the names of classes, which stand in a file with a line for each.
+    """Checks the names of classes, which are written to a file, one per line.
 
     Raises:
-        UsageError: If one is not a line.
+        UsageError: If a name is not exactly one line.
     """
     broken = [label for label in classes if label.splitlines() != [label]]
     if broken:
@@ -95,5 +95,5 @@ def check_classes(classes: Sequence[str]) -> None:
 
 
 def resource_name(name: str) -> str:
-    """Returns what Kubernetes resources of a model are called: lower-case letters, digits and hyphens."""
+    """Returns the name of a model's Kubernetes resources, of lower-case letters, digits and hyphens."""
     return "serving-" + re.sub("[^a-z0-9]+", "-", name.lower())

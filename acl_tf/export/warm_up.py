@@ -1,19 +1,19 @@
-"""Warm-up requests: what TF Serving asks a model before any client does, so that no client waits for a first call."""
+"""Warm-up requests: TF Serving sends them to a model before clients do, so that none of them waits for a first call."""
 
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-# Where TF Serving looks for them; SavedModelWarmup in its documentation.
+# Where TF Serving looks for them; see SavedModelWarmup in its documentation.
 WARM_UP = "assets.extra/tf_serving_warmup_requests"
 
 
 def write_warm_up_requests(saved_model: Path, image_shape: tuple[int, int, int]) -> None:
-    """Writes a grey image for each signature as a request.
+    """Writes one request per signature, with a grey image.
 
     Args:
-        saved_model: The folder with `saved_model.pb`.
+        saved_model: Folder that holds `saved_model.pb`.
         image_shape: Height, width and channels of the images.
     """
     from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2

@@ -1,8 +1,29 @@
 """Supervised training on top of an encoder: one file a method."""
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
+from acl_tf.lazy import exports
 from acl_tf.registry import Registry
+
+if TYPE_CHECKING:
+    from acl_tf.finetune.adversarial import AdversarialTraining as AdversarialTraining
+    from acl_tf.finetune.base import FineTuner as FineTuner
+    from acl_tf.finetune.gaussian import Gaussian as Gaussian
+    from acl_tf.finetune.linear_probe import freeze as freeze
+    from acl_tf.finetune.standard import Standard as Standard
+    from acl_tf.finetune.trades import TRADES as TRADES
+else:
+    __getattr__, __dir__ = exports(
+        __name__,
+        {
+            "AdversarialTraining": "acl_tf.finetune.adversarial:AdversarialTraining",
+            "FineTuner": "acl_tf.finetune.base:FineTuner",
+            "Gaussian": "acl_tf.finetune.gaussian:Gaussian",
+            "Standard": "acl_tf.finetune.standard:Standard",
+            "TRADES": "acl_tf.finetune.trades:TRADES",
+            "freeze": "acl_tf.finetune.linear_probe:freeze",
+        },
+    )
 
 METHODS = Registry(
     "method",

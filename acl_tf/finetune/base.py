@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from acl_tf.attacks import ATTACKS
 from acl_tf.attacks.base import Attack, Loss
-from acl_tf.attacks.pgd import PGD
 from acl_tf.config import Section, checked_settings
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.models.branch import Branch
@@ -62,7 +62,9 @@ class FineTuner(keras.Model):
     #: Whether the method trains against an attack; if not, the section `attack` holds the ball of validation alone.
     attacks: ClassVar[bool] = True
     #: What the method sets in other sections, where neither the user nor the recipe does.
-    defaults: ClassVar[Mapping[str, Any]] = {}
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "attack": {"name": "pgd", "epsilon": 8 / 255, "step_size": 2 / 255, "steps": 10}
+    }
     #: The losses that `losses` returns, by name, beside the one that is minimised.
     parts: ClassVar[tuple[str, ...]] = ()
 
@@ -98,7 +100,8 @@ class FineTuner(keras.Model):
     @classmethod
     def default_attack(cls) -> Attack:
         """Returns the attack that the method is published with."""
-        return PGD(**{"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 10, **cls.defaults.get("attack", {})})
+        settings = dict(cls.defaults["attack"])
+        return ATTACKS[settings.pop("name")](**settings)
 
     @property
     def smoothing_sigma(self) -> float | None:

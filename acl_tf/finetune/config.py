@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from acl_tf.attacks import BALLS
-from acl_tf.attacks.config import ATTACK, build_attack, with_attack
+from acl_tf.attacks import BALLS, build_attack
+from acl_tf.attacks.config import ATTACK, suited_defaults
 from acl_tf.config import (
     Choice,
     CommandConfig,
@@ -95,9 +95,6 @@ class ModeSettings(Section):
 
 
 METHOD = Choice(METHODS, "method", "trades", shared=(ModeSettings,))
-
-
-STEPS = 10  # of PGD in training
 
 
 class BallConfig(Section):
@@ -190,8 +187,7 @@ class FinetuneConfig(CommandConfig):
 
     @classmethod
     def published(cls, settings: Settings) -> Settings:
-        method = METHOD.class_in(settings)
-        return with_attack(method.defaults, settings, STEPS) if method.attacks else method.defaults
+        return suited_defaults(METHOD.class_in(settings), settings)
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from acl_tf.attacks.config import build_attack
+from acl_tf.attacks import build_attack
 from acl_tf.config import Section
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.data.orders import Order, Shuffled

@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from acl_tf.attacks.config import ATTACK, with_attack
+from acl_tf.attacks.config import ATTACK, suited_defaults
 from acl_tf.config import CommandConfig, Count, NonNegative, Section, Sections, Settings, Share, as_tuple
 from acl_tf.errors import UsageError
 from acl_tf.finetune import BASELINES
 from acl_tf.finetune.config import (
-    STEPS,
     CropFlipConfig,
     EncoderConfig,
     LabelledDataConfig,
@@ -118,7 +117,7 @@ class SemiSupervisedConfig(CommandConfig):
 
     @classmethod
     def published(cls, settings: Settings) -> Settings:
-        return with_attack(student_class(settings.get("baseline")).defaults, settings, STEPS)
+        return suited_defaults(student_class(settings.get("baseline")), settings)
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from acl_tf.config import NonNegative, Section
+from acl_tf.config import NonNegative, Section, merge
 from acl_tf.finetune.base import FineTuner, Losses
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.kl_divergence import kl_divergence
@@ -30,7 +30,7 @@ class TRADES(FineTuner):
         beta: NonNegative = 6.0
 
     # At the image itself the KL divergence has no gradient.
-    defaults: ClassVar[Mapping[str, Any]] = {"attack": {"start": "normal"}}
+    defaults: ClassVar[Mapping[str, Any]] = merge(FineTuner.defaults, {"attack": {"start": "normal"}})
     parts = ("cross_entropy", "kl_divergence")
 
     def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

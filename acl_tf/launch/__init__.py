@@ -1,1 +1,1 @@
-"""Several workers of one command on this machine: ports, GPUs, processes, and new attempts where one dies."""
+"""Several workers of one command on this machine: ports, GPUs, processes, and new attempts if one dies."""

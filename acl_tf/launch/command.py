@@ -7,15 +7,15 @@ from acl_tf.errors import UsageError
 from acl_tf.registry import nearest
 
 LAUNCHED = ("pretrain", "finetune", "semi-supervised", "evaluate")
-# What a worker's --strategy can be without leaving it alone with the whole job.
+# Strategies with which workers share a run; with any other, each would do the whole job alone.
 STRATEGIES = ("auto", "multiworker")
 
 
 def check_command(command: Sequence[str]) -> None:
-    """Checks what can be known of a command before anything starts.
+    """Checks a command, as far as possible before anything starts.
 
     Args:
-        command: Its name and arguments.
+        command: Name of the command and its arguments.
 
     Raises:
         UsageError: If it cannot be launched.
@@ -37,12 +37,12 @@ def check_command(command: Sequence[str]) -> None:
 def worker_command(
     command: Sequence[str], attempt: int, startup_timeout: float | None = None, plugins: Sequence[str] = ()
 ) -> list[str]:
-    """Returns program and arguments of a worker.
+    """Returns the program and arguments of a worker.
 
     Args:
-        command: Name and arguments.
-        attempt: Its number, from 1; later ones resume what the first one began.
-        startup_timeout: How long a worker waits for the others; None: the command's own default.
+        command: Name of the command and its arguments.
+        attempt: Number of the attempt, from 1; later attempts resume the first.
+        startup_timeout: Seconds that a worker waits for the others; None: the command's own default.
         plugins: Plug-ins that every worker loads.
     """
     name, *arguments = command
@@ -50,12 +50,12 @@ def worker_command(
     if startup_timeout is not None:
         added += ["--startup-timeout", f"{startup_timeout:g}"]
     added += [f"--plugin={plugin}" for plugin in plugins]
-    # -P: not the `acl_tf` that may lie in the current folder. Options come first: a later `--` would end them.
+    # -P: do not import an `acl_tf` in the current folder. Options come first: a `--` in the arguments would end them.
     return [sys.executable, "-P", "-m", "acl_tf", name, *added, *arguments]
 
 
 def _strategy(arguments: Sequence[str]) -> str:
-    """Returns the --strategy among the arguments: the last one, as click does it."""
+    """Returns the value of --strategy; the last one counts, as in click."""
     chosen = "auto"
     for argument, following in zip(arguments, [*arguments[1:], ""]):
         if argument == "--strategy":

@@ -1,4 +1,4 @@
-"""What each worker is told by environment variables: its cluster, its GPUs, its share of the CPU."""
+"""The environment variables of each worker: its cluster, its GPUs, its share of the CPU."""
 
 import json
 import os
@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from acl_tf.launch.gpus import share, visible_gpus
 from acl_tf.launch.ports import free_ports
 
-# TensorFlow's own threads, and those of OpenMP, which oneDNN may use: both take all cores if nobody says how many.
+# Numbers of TensorFlow's threads and of OpenMP's, which oneDNN may use; by default both take all cores.
 THREADS = ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS")
 
 
 def devices(environment: Mapping[str, str], workers: int) -> list[dict[str, str]]:
-    """Returns the variables that share out this machine: its GPUs or, where it has none, its cores.
+    """Returns the variables that divide this machine among workers: its GPUs or, if it has none, its cores.
 
     Args:
-        environment: Of this process. A number of threads that is set there is left alone.
-        workers: How many share the machine.
+        environment: Environment of this process. Numbers of threads that are set there are kept.
+        workers: Number of workers that share the machine.
 
     Raises:
         UsageError: If there are GPUs, and fewer of them than workers.
@@ -28,11 +28,11 @@ def devices(environment: Mapping[str, str], workers: int) -> list[dict[str, str]
 
 
 def environments(environment: Mapping[str, str], own: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Returns the whole environment of each worker, in a cluster on ports that are free now.
+    """Returns the complete environment of each worker, in a cluster on ports that are free now.
 
     Args:
-        environment: Of this process.
-        own: What `devices` says for each worker.
+        environment: Environment of this process.
+        own: Variables of each worker, as `devices` returns them.
     """
     cluster = {"worker": [f"localhost:{port}" for port in free_ports(len(own))]}
     return [
@@ -46,5 +46,5 @@ def environments(environment: Mapping[str, str], own: Sequence[Mapping[str, str]
 
 
 def _cores() -> int:
-    """Returns how many cores this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, found without TensorFlow, and who gets which."""
+"""The GPUs of this machine, found without TensorFlow, and their division among workers."""
 
 import logging
 import subprocess
@@ -13,25 +13,25 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
     """Returns the GPUs that a process may use, as `CUDA_VISIBLE_DEVICES` names them.
 
     Args:
-        environment: Of the process. `CUDA_VISIBLE_DEVICES` counts where it is set, else what `nvidia-smi` lists.
+        environment: Environment of the process. Without `CUDA_VISIBLE_DEVICES`, all GPUs of `nvidia-smi` count.
     """
     chosen = environment.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         return [str(number) for number in range(_installed())]
     names = [name.strip() for name in chosen.split(",")]
-    # CUDA sees none of those that stand behind an invalid one; "" and "-1" are the usual ways to hide all.
+    # CUDA ignores all devices after an invalid one; "" and "-1" are the usual ways to hide all.
     invalid = next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))
     return names[:invalid]
 
 
 def share(gpus: Sequence[str], workers: int) -> list[list[str]]:
-    """Returns the GPUs of each worker: neighbours, and as many for one as for another.
+    """Returns the GPUs of each worker: consecutive ones, and equally many for all.
 
-    TensorFlow takes it for granted that all workers have the same number. What is left over stays idle.
+    TensorFlow assumes that all workers have the same number of GPUs. Those that are left over stay idle.
 
     Args:
-        gpus: Their names; at least one.
-        workers: How many share them.
+        gpus: Names of the GPUs; at least one.
+        workers: Number of workers that share them.
 
     Raises:
         UsageError: If there are fewer GPUs than workers.

@@ -1,11 +1,11 @@
-"""Output of several workers: whole lines, one after the other, each saying whose it is."""
+"""Output of several workers: whole lines, each with the number of its worker."""
 
 import re
 import threading
 from collections.abc import Iterator
 from typing import BinaryIO
 
-# A carriage return, with which progress bars overwrite themselves, ends a line as well; the one of "\r\n" does not.
+# A carriage return, by which a progress bar overwrites itself, also ends a line, unless it is part of "\r\n".
 LINE = re.compile(rb"([^\r\n]*)(?:\r?\n|\r(?=[^\n]))")
 
 
@@ -13,10 +13,10 @@ class Sink:
     """A stream that several threads write to.
 
     Args:
-        stream: Where it all goes.
+        stream: Stream to write to.
 
     Attributes:
-        error: Why the stream takes no more, or None.
+        error: Error after which nothing more was written, or None.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -25,7 +25,7 @@ class Sink:
         self._lock = threading.Lock()
 
     def write(self, line: bytes) -> None:
-        """Writes a line at once. After an error nothing is written: a worker must not block on a pipe nobody reads."""
+        """Writes a line as a whole, but nothing after an error: no worker may block on a pipe that nobody reads."""
         with self._lock:
             if self.error is None:
                 try:
@@ -36,12 +36,12 @@ class Sink:
 
 
 class Pump(threading.Thread):
-    """Passes on what a worker writes, line by line as they come, until nobody can write any more.
+    """Passes on the output of a worker, line by line, until its end.
 
     Args:
-        source: The worker's stdout or stderr, unbuffered.
-        sink: Where it goes.
-        prefix: What stands before each line; None: the lines go on as they are, to the byte.
+        source: Unbuffered stdout or stderr of the worker.
+        sink: Destination of the lines.
+        prefix: Text before each line; None: all bytes are passed on unchanged.
     """
 
     def __init__(self, source: BinaryIO, sink: Sink, prefix: str | None) -> None:
@@ -62,7 +62,7 @@ class Pump(threading.Thread):
 
 
 def whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields a stream in parts that end where a line does; what is left at its end is the last part."""
+    """Yields a stream in parts that end with a line; the last part may end without one."""
     rest = b""
     for chunk in chunks:
         end = chunk.rfind(b"\n") + 1
@@ -75,7 +75,7 @@ def whole_lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def lines(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields the lines of a stream without their ends; what is left at its end is one, too."""
+    """Yields the lines of a stream without their ends, also a last line that has no end."""
     rest = b""
     for chunk in chunks:
         rest += chunk

@@ -1,17 +1,17 @@
-"""TCP ports that nobody listens at."""
+"""Free TCP ports."""
 
 import contextlib
 import socket
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports of this machine that are free at this moment, each another one.
+    """Returns different ports of this machine that are free at this moment.
 
-    Nothing keeps them free: another process may take one before a worker does, which then ends; a new attempt asks for
+    They are not reserved: if another process takes one before a worker does, the worker fails, and a new attempt gets
     new ports.
 
     Args:
-        count: How many.
+        count: Number of ports.
     """
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]

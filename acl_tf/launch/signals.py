@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM of the launcher: for its workers first, and at the second time against them."""
+"""Ctrl-C and SIGTERM of the launcher: the first is passed on to the workers, the second kills them."""
 
 import os
 import signal
@@ -6,10 +6,10 @@ from types import FrameType, TracebackType
 
 
 class Signals:
-    """Notes SIGINT and SIGTERM inside a `with` block instead of stopping.
+    """Notes SIGINT and SIGTERM inside a `with` block instead of stopping the process.
 
     Attributes:
-        received: Those that came.
+        received: Signals that have come so far.
     """
 
     def __init__(self) -> None:
@@ -27,6 +27,6 @@ class Signals:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received.append(signal.Signals(number))
-        does = "passed on to the workers; once more kills them" if len(self.received) == 1 else "killing the workers"
+        effect = "passed on to the workers; once more kills them" if len(self.received) == 1 else "killing the workers"
         # Not by a logger: the signal may have come while stderr was being written.
-        os.write(2, f"acl-tf: {self.received[-1].name}: {does}.\n".encode())
+        os.write(2, f"acl-tf: {self.received[-1].name}: {effect}.\n".encode())

@@ -1,4 +1,4 @@
-"""Attempts: where a worker dies, all are started again and go on from the last checkpoint."""
+"""Attempts: if a worker dies, all workers are restarted and continue from the last checkpoint."""
 
 import logging
 import signal
@@ -14,7 +14,7 @@ from acl_tf.launch.worker import describe
 logger = logging.getLogger(__name__)
 
 GO_ON = "Go on by the same command with --resume."
-# Exit codes of a worker that somebody else than the launcher has asked to end.
+# Exit codes of a worker that was interrupted by somebody other than the launcher.
 INTERRUPTED = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}
 
 
@@ -23,15 +23,15 @@ class WorkerError(AclTfError):
 
 
 class Supervisor:
-    """Starts the workers of a command, and starts them again where one dies.
+    """Starts the workers of a command, and restarts all of them if one dies.
 
     Args:
-        command: Gives program and arguments of all workers; its argument is the number of the attempt, from 1.
-        environments: Gives the environment of each worker, and so their number; called anew for every attempt.
-        attempts: So many in all.
-        stdout: Where what the workers print goes.
-        stderr: Where their messages go.
-        patience: With workers that outlive another.
+        command: Function from the number of the attempt, from 1, to the program and arguments of all workers.
+        environments: Function that returns the environment of each worker; it is called for every attempt.
+        attempts: Number of attempts in all.
+        stdout: Stream for the results of the workers.
+        stderr: Stream for their messages.
+        patience: Time for workers that outlive another.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Supervisor:
         self.patience = patience or Patience()
 
     def run(self) -> None:
-        """Returns when all workers have done what they should.
+        """Runs the workers until all have finished their work.
 
         Raises:
-            UsageError: If a worker refused the command.
+            UsageError: If a worker rejected the command.
             Interrupted: If SIGINT or SIGTERM came, here or to a worker.
             WorkerError: If a worker died in the last attempt.
-            OSError: If the output cannot be written, or a process not be started.
+            OSError: If the output cannot be written, or a process cannot be started.
         """
         with Signals() as signals:
             for attempt in range(1, self.attempts + 1):
@@ -81,7 +81,7 @@ class Supervisor:
         return failure
 
     def _judge(self, failure: Failure, attempt: int) -> None:
-        """Returns if there is to be another attempt after this one."""
+        """Raises the error that a failure ends the command with, or returns if there is to be another attempt."""
         what = f"worker {failure.worker} {describe(failure.exit_code)}"
         if failure.exit_code == UsageError.exit_code:
             raise UsageError(f"The command is wrong; see above what worker {failure.worker} says. Received: {what}")

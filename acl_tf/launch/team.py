@@ -1,4 +1,4 @@
-"""The workers of one attempt: started together, ended together."""
+"""The workers of one attempt, which are started and ended together."""
 
 import dataclasses
 import signal
@@ -16,11 +16,11 @@ POLL_SECONDS = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Patience:
-    """How long the others may live on after a worker has died, in seconds.
+    """Time that the other workers get after one has died, in seconds.
 
     Attributes:
-        notice: For noticing it, which takes TensorFlow up to 10 seconds, and ending by themselves. Then comes SIGTERM.
-        stop: For ending after that. Then comes SIGKILL.
+        notice: Time to notice it, which takes TensorFlow up to 10 seconds, and to end by themselves, before SIGTERM.
+        stop: Time to end after SIGTERM, before SIGKILL.
     """
 
     notice: float = 20.0
@@ -29,11 +29,11 @@ class Patience:
 
 @dataclasses.dataclass(frozen=True)
 class Failure:
-    """Which worker failed, and how.
+    """The failure of a worker.
 
     Attributes:
-        worker: Its number.
-        exit_code: -N where signal N killed it.
+        worker: Number of the worker.
+        exit_code: Exit code of its process; -N if signal N killed it.
     """
 
     worker: int
@@ -41,14 +41,14 @@ class Failure:
 
 
 class Team:
-    """Workers that run inside a `with` block, and not beyond it.
+    """Workers that run inside a `with` block and end with it.
 
     Args:
-        commands: Program and arguments of each.
-        environments: Of each.
-        stdout: Where their stdout goes.
-        stderr: Where their stderr goes.
-        patience: With those that outlive another.
+        commands: Program and arguments of each worker.
+        environments: Environment of each worker.
+        stdout: Destination of their stdout.
+        stderr: Destination of their stderr.
+        patience: Time for workers that outlive another.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Team:
             for index, (command, environment) in enumerate(zip(self.commands, self.environments)):
                 prefix = f"[{index:{width}}] "
                 self.workers.append(Worker(index, command, environment, self.stdout, self.stderr, prefix))
-        except BaseException:  # one process too many for this machine
+        except BaseException:  # such as one process too many for this machine
             self._close()
             raise
         return self
@@ -84,13 +84,13 @@ class Team:
         self._close()
 
     def wait(self, signals: Signals) -> Failure | None:
-        """Waits until all have ended.
+        """Waits until all workers have ended.
 
         Args:
-            signals: The first one that comes is sent to all workers; at the second one they are killed.
+            signals: Signals to the launcher: the first is passed on to all workers, the second kills them.
 
         Returns:
-            The failure that came first, or that of a worker whose command is wrong; None: all did what they should.
+            The first failure, or that of a worker that rejected the command; None if all finished their work.
         """
         first, since = None, 0.0
         while any(worker.exit_code() is None for worker in self.workers):
@@ -112,15 +112,15 @@ class Team:
         return next((Failure(index, UsageError.exit_code) for index in refused), None)
 
     def _press(self, waited: float) -> None:
-        """Makes those end that have outlived another for so many seconds."""
-        notice = 0.0 if self._refusal() else self.patience.notice  # no need to wait where nothing has begun
+        """Ends the workers that have outlived another by more seconds than `patience` allows."""
+        notice = 0.0 if self._refusal() else self.patience.notice  # no need to wait if nothing has begun
         if waited >= notice + self.patience.stop:
             self._send(signal.SIGKILL)
         elif waited >= notice:
             self._send(signal.SIGTERM)
 
     def _send(self, number: signal.Signals) -> None:
-        """Sends a signal to all workers, once: they would stop at once at a second one."""
+        """Sends a signal to all workers, but only once: a second one would stop them immediately."""
         if number not in self._sent:
             self._sent.add(number)
             for worker in self.workers:

@@ -1,9 +1,9 @@
-"""A script: becomes another program that does not outlive its parent. `python tether.py PARENT PROGRAM ARGUMENT…`.
+"""A script that runs a program which does not outlive its parent: `python tether.py PARENT PROGRAM ARGUMENT…`.
 
-The kernel keeps the promise, also where the parent is killed by SIGKILL: Linux has PR_SET_PDEATHSIG for it. It lasts
-across `execv`. Elsewhere the program lives on after such a parent, until it cannot write its output any more.
+On Linux the kernel guarantees this by PR_SET_PDEATHSIG, which lasts across `execv`, even if the parent is killed by
+SIGKILL. Elsewhere the program outlives such a parent until it can no longer write its output.
 
-Not a `preexec_fn` of `subprocess`, which may deadlock where the parent has threads.
+It is not a `preexec_fn` of `subprocess`, because that may deadlock if the parent has threads.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ def main() -> None:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != int(parent):  # it died before the kernel knew
+    if os.getppid() != int(parent):  # the parent died before the call
         sys.exit(1)
     os.execv(command[0], command)
 

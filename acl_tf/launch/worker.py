@@ -1,4 +1,4 @@
-"""One worker: a process in a session of its own, and the threads that pass on what it writes."""
+"""One worker: a process in a session of its own, and the threads that pass on its output."""
 
 import os
 import signal
@@ -12,17 +12,17 @@ from acl_tf.launch.output import Pump, Sink
 
 
 class Worker:
-    """A running process. Ctrl-C in the terminal does not reach it, and it sees no terminal.
+    """A running process without a terminal, which Ctrl-C does not reach.
 
-    It must be started from the thread that ends last: the kernel ties it to that.
+    It must be started from the thread that ends last, because the kernel ends it with the thread that started it.
 
     Args:
-        index: Its number.
+        index: Number of the worker.
         command: Program and arguments.
-        environment: Of the process.
-        stdout: Where its stdout goes.
-        stderr: Where its stderr goes.
-        prefix: What stands before each line. The stdout of worker 0 is the result, and goes on as it is.
+        environment: Environment of the process.
+        stdout: Destination of its stdout.
+        stderr: Destination of its stderr.
+        prefix: Text before each line. The stdout of worker 0 is the result, which is passed on unchanged.
     """
 
     def __init__(
@@ -52,19 +52,19 @@ class Worker:
             pump.start()
 
     def exit_code(self) -> int | None:
-        """Returns None while it runs, and -N where signal N killed it."""
-        # Not `poll`: before `close`, the number of the process must not go to another one, which would get its signals.
+        """Returns the exit code of the process: None while it runs, -N if signal N killed it."""
+        # Not `poll`, which would free the number of the process: until `close`, signals must not reach another process.
         ended = os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if ended is None:
             return None
         return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
 
     def send(self, number: signal.Signals) -> None:
-        """Sends it a signal, which goes nowhere if it has ended."""
+        """Sends a signal to the process; it has no effect if the process has ended."""
         os.kill(self._process.pid, number)
 
     def close(self) -> None:
-        """Kills it, and what it has started, if that still runs; returns when all that it wrote is passed on."""
+        """Kills the process and its children if they still run; returns when all output has been passed on."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         for pump in self._pumps:
@@ -72,7 +72,7 @@ class Worker:
 
 
 def describe(exit_code: int) -> str:
-    """Says what a process did that ended with this exit code; -N is signal N."""
+    """Returns a description of an exit code; -N is signal N."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     names = {number.value: number.name for number in signal.Signals}

@@ -4,11 +4,11 @@ import tensorflow as tf
 
 
 def cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Negative log-probability of the labels.
+    """Returns the negative log-probability of the labels.
 
     Args:
-        logits: Shape `(batch, classes)`, floating point.
-        labels: Integers, of shape `(batch,)`.
+        logits: Logits of shape `(batch, classes)`, floating point.
+        labels: Labels, integers of shape `(batch,)`.
 
     Returns:
         One loss per example, of shape `(batch,)`.

@@ -1,17 +1,17 @@
-"""Distillation: how far predictions are from a teacher's soft ones."""
+"""Distillation: the cross-entropy with a teacher's soft predictions."""
 
 import tensorflow as tf
 
 
 def distillation(logits: tf.Tensor, teacher_logits: tf.Tensor, temperature: float = 1.0) -> tf.Tensor:
-    """T² times the cross-entropy between a teacher and a student, both softened by the temperature T.
+    """Returns T² times the cross-entropy between a teacher and a student, both softened by the temperature T.
 
     It differs from T² · KL(teacher ‖ student) by the teacher's entropy, which has no gradient.
 
     Args:
-        logits: Of the student, of shape `(batch, classes)`, floating point.
-        teacher_logits: Of the teacher, of the same shape.
-        temperature: T; positive.
+        logits: Logits of the student, of shape `(batch, classes)`, floating point.
+        teacher_logits: Logits of the teacher, of the same shape.
+        temperature: Temperature T; positive.
 
     Returns:
         One loss per example, of shape `(batch,)`.

@@ -6,13 +6,13 @@ from acl_tf.losses.margin import margin
 
 
 def dlr(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """The margin, divided by the difference between the largest and the third largest logit.
+    """Returns the margin, divided by the difference between the largest and the third largest logit.
 
     It does not change when all logits are scaled or shifted alike.
 
     Args:
-        logits: Shape `(batch, classes)`, floating point.
-        labels: Integers, of shape `(batch,)`.
+        logits: Logits of shape `(batch, classes)`, floating point.
+        labels: Labels, integers of shape `(batch,)`.
 
     Returns:
         One loss per example, of shape `(batch,)`: at least -1, and positive where the example is misclassified.

@@ -4,12 +4,12 @@ import tensorflow as tf
 
 
 def kl_divergence(logits: tf.Tensor, other_logits: tf.Tensor, temperature: float = 1.0) -> tf.Tensor:
-    """KL(p ‖ q) between the distributions p of `logits` and q of `other_logits`.
+    """Returns KL(p ‖ q) between the distributions p of `logits` and q of `other_logits`.
 
     Args:
-        logits: Shape `(batch, classes)`, floating point.
-        other_logits: The same.
-        temperature: Divides both.
+        logits: Logits of p, of shape `(batch, classes)`, floating point.
+        other_logits: Logits of q, of the same shape.
+        temperature: Divisor of all logits.
 
     Returns:
         One divergence per example, of shape `(batch,)`. Gradients pass both arguments.

@@ -1,17 +1,17 @@
-"""The margin by which another class wins over the label."""
+"""The margin by which the logit of another class exceeds that of the label."""
 
 import tensorflow as tf
 
 
 def margin(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """Largest logit of the other classes, minus the logit of the label.
+    """Returns the largest logit of the other classes minus the logit of the label.
 
     Args:
-        logits: Shape `(batch, classes)`, floating point.
-        labels: Integers, of shape `(batch,)`.
+        logits: Logits of shape `(batch, classes)`, floating point.
+        labels: Labels, integers of shape `(batch,)`.
 
     Returns:
-        One loss per example, of shape `(batch,)`: positive where, and only where, the example is misclassified.
+        One loss per example, of shape `(batch,)`: positive if and only if the example is misclassified.
 
     Raises:
         ValueError: If there are fewer than two classes.

@@ -1,18 +1,18 @@
-"""Losses that are raised by getting examples classified as a target."""
+"""Losses that are high if an example is classified as a target."""
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
-# From logits of shape `(batch, classes)` and integers of shape `(batch,)` to one loss per example.
+# Maps logits of shape `(batch, classes)` and integers of shape `(batch,)` to one loss per example.
 ClassificationLoss = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def targeted(loss: ClassificationLoss) -> ClassificationLoss:
-    """Returns a loss that is high where an example is classified as the target.
+    """Returns a loss that is high if an example is classified as the target.
 
     Args:
-        loss: High where an example is not classified as the label; one of `CLASSIFICATION_LOSSES`.
+        loss: Loss that is high if an example is not classified as the label; one of `CLASSIFICATION_LOSSES`.
 
     Returns:
         Function of logits and target labels: minus `loss`.

@@ -4,15 +4,15 @@ import tensorflow as tf
 
 
 def targeted_dlr(logits: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
-    """How far the target's logit is above the label's, divided by a spread of the largest logits.
+    """Returns the target's logit minus the label's, divided by a spread of the largest logits.
 
     The spread is the largest logit minus the mean of the third and the fourth largest: it does not change when all
     logits are scaled or shifted alike, and it cannot vanish when the target ties with the label for the first place.
 
     Args:
-        logits: Shape `(batch, classes)`, floating point.
-        labels: Integers, of shape `(batch,)`.
-        targets: Integers, of shape `(batch,)`: the classes that the examples are driven to.
+        logits: Logits of shape `(batch, classes)`, floating point.
+        labels: Labels, integers of shape `(batch,)`.
+        targets: Classes that the examples are driven to, integers of shape `(batch,)`.
 
     Returns:
         One loss per example, of shape `(batch,)`.

@@ -13,15 +13,16 @@ from acl_tf import record_text
 from acl_tf.attacks import ATTACK_WORDS, NORM_WORDS
 from acl_tf.errors import ModelFolderError
 from acl_tf.model_folder.files import CARD
+from acl_tf.printable import printable
 from acl_tf.records import Record
 
-# Metadata that is generated; whatever other keys a user sets are kept, and other tags.
+# Metadata that is generated; other keys and tags, which a user has set, are kept.
 GENERATED = ("library_name", "pipeline_tag", "datasets", "metrics", "model-index")
 TAGS = ("acl-tf", "adversarial-robustness", "contrastive-learning")
 # Variants and methods of acl-tf 0.1 that train without an attack, although their recipes have one: its folders do not
 # say whether they were attacked.
 NOT_ATTACKED_IN_0_1 = ("s2s", "standard", "gaussian")
-# What the Hub calls the data sets of TFDS, where it has them.
+# Names on the Hub of data sets of TFDS.
 DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 NOWHERE = "user/name"
 
@@ -36,17 +37,17 @@ _TEMPLATES = jinja2.Environment(
 
 
 def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | None = None, previous: str = "") -> str:
-    """Makes a model card.
+    """Returns a model card.
 
     Args:
-        config: The model folder's `config.json`.
-        records: Its `records.jsonl`.
-        repo_id: Where the model is published; None: where `previous` says, if it does.
-        previous: The card so far. What stands in it outside of the generated part is the user's, and is kept, as are
-            the user's metadata (a licence, for example).
+        config: Content of the model folder's `config.json`.
+        records: Records of the model folder.
+        repo_id: Repository of the model; None: the one that `previous` names, if any.
+        previous: Existing card. Text outside of the generated part and the user's metadata (a licence, for example)
+            are kept.
 
     Returns:
-        Markdown, with metadata as the Hub reads them. The same arguments give the same card.
+        Markdown, with metadata for the Hub. The same arguments give the same card.
     """
     metadata, body = _split(previous)
     generated = _GENERATED.search(body)
@@ -54,7 +55,7 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
     text = _TEMPLATES.get_template("card.md").render(
         title=_title(config, repo_id),
         config=config,
-        described=", ".join(_described(config)),
+        network=", ".join(_network_facts(config)),
         facts=[(key, _cell(value)) for key, value in _facts(config)],
         repo_id=repo_id,
         returned="features" if config["kind"] == "encoder" else "logits",
@@ -77,16 +78,16 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
 
 
 def users_text(text: str) -> str:
-    """Returns what stands in a card outside of the generated part, without metadata."""
+    """Returns the text of a card outside of the generated part, without metadata."""
     return _GENERATED.sub("", _split(text)[1]).strip()
 
 
 def merged(older: str, newer: str) -> str:
-    """Returns a card with what users wrote into either of two: metadata of both, the newer text if there is any.
+    """Returns a card with the users' metadata of two cards, and the users' text of the newer one, if it has any.
 
     Args:
-        older: A card.
-        newer: Another, whose metadata and text go before those of the first.
+        older: Older card.
+        newer: Newer card, whose metadata and text take precedence.
     """
     metadata = {**_own(_split(older)[0]), **_own(_split(newer)[0])}
     body = _split(newer if users_text(newer) or not users_text(older) else older)[1]
@@ -94,7 +95,7 @@ def merged(older: str, newer: str) -> str:
 
 
 def without_local_paths(value: Any) -> Any:
-    """Returns a recipe without the folders of this machine: of an absolute path, its last part."""
+    """Returns a recipe without the folders of this machine: absolute paths are cut to their last part."""
     if isinstance(value, Mapping):
         return {key: without_local_paths(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
@@ -103,7 +104,7 @@ def without_local_paths(value: Any) -> Any:
 
 
 def _split(text: str) -> tuple[dict[str, Any], str]:
-    """Returns metadata and body of a card."""
+    """Returns the metadata and the body of a card."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     match = _METADATA.match(text)
     if not match:
@@ -131,10 +132,10 @@ def _metadata(config: Mapping[str, Any], records: Sequence[Record], repo_id: str
 
 
 def attack_in_training(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Returns the attack that a model was trained against, or None where there was none, or it is not known.
+    """Returns the attack that a model was trained against, or None if there was none or it is not known.
 
     Args:
-        config: The model folder's `config.json`.
+        config: Content of the model folder's `config.json`.
     """
     recipe, attacked = config.get("recipe"), config.get("attacked")
     if attacked is None:
@@ -145,7 +146,7 @@ def attack_in_training(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the user's metadata; of the tags, those that were not generated."""
+    """Returns the user's metadata, with the tags that were not generated."""
     own = {key: value for key, value in metadata.items() if key not in (*GENERATED, "tags")}
     tags = metadata.get("tags")
     added = [tag for tag in tags if tag not in TAGS] if isinstance(tags, list) else []
@@ -153,9 +154,9 @@ def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _result(record: Record) -> EvalResult:
-    """Returns a record as the Hub's model index has it.
+    """Returns a record in the form of the Hub's model index.
 
-    The Hub puts results of one data set together and forgets what else is said of it: the attack goes to the metric.
+    The Hub groups results by data set and drops other details, so the attack becomes part of the metric's name.
     """
     name = record["metric"].replace("_", " ").capitalize()
     special = _is_attacked(record) or any(key in record["protocol"] for key in ("corruption", "sigma"))
@@ -175,8 +176,8 @@ def _is_attacked(record: Record) -> bool:
     return record["protocol"].get("attack", "none") != "none"
 
 
-def _described(config: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what is known of the network."""
+def _network_facts(config: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the known properties of the network."""
     if config.get("classes"):
         yield f"{len(config['classes'])} classes"
     if "arch" in config:
@@ -195,7 +196,7 @@ def _title(config: Mapping[str, Any], repo_id: str) -> str:
 
 
 def _facts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields what is most asked of a recipe, where it says so; the whole of it stands below."""
+    """Yields the most important settings of a recipe, as far as it has them; the card shows the whole recipe below."""
     recipe = config.get("recipe") or {}
     asked = {
         "pre-training": ("objective", "variant"),
@@ -242,8 +243,8 @@ def _at(value: Any, *keys: str) -> Any:
 
 
 def _cell(value: str) -> str:
-    """Returns text as it can stand in a table of Markdown."""
-    return record_text.printable(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+    """Returns text escaped for a table in Markdown."""
+    return printable(value).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
 
 
 def _yaml(value: Any) -> str:

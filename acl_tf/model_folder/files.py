@@ -1,4 +1,4 @@
-"""What the files of a model folder are called."""
+"""Names of the files in a model folder."""
 
 from acl_tf.records import RECORDS
 
@@ -11,6 +11,6 @@ SAVED_MODEL = "saved_model"
 
 FILES = (CARD, CONFIG, MODEL, ORIGIN, PAIRED, RECORDS)  # beside the folder SAVED_MODEL, and the manifest
 
-# What loading a model, and loading an encoder for further training, take of a repository on the Hub.
+# Files to download from the Hub to load a model, or to load an encoder for further training.
 MODEL_FILES = (CONFIG, MODEL, RECORDS)
 ENCODER_FILES = (*MODEL_FILES, PAIRED)

@@ -1,4 +1,4 @@
-"""Everything that can be said of a model without loading it, and whether it would be loaded."""
+"""Inspection of a model without loading it, and whether acl-tf would load it."""
 
 import contextlib
 from collections import Counter
@@ -16,22 +16,22 @@ from acl_tf.model_folder.safety import saved_models
 from acl_tf.records import Record
 from acl_tf.safety.keras_file import check_keras_file, classes_of
 from acl_tf.safety.paths import check_files
-from acl_tf.safety.saved_model import FILE, Contents, contents
+from acl_tf.safety.saved_model import FILE, SavedModelContents, read_contents
 
 
 @dataclass
 class Inspection:
-    """What was found.
+    """The results of an inspection.
 
     Attributes:
-        path: Of the model.
-        config: `config.json`; empty where there is none.
+        path: Path of the model.
+        config: Content of `config.json`; empty if there is none.
         records: Evaluation records.
-        files: `relative path → (size in bytes, SHA-256)`: what the manifest says; of a lone file, what it is.
-        layers: How many classes of each name the Keras models are made of: `name → number of files`.
-        saved_models: `relative path → contents`.
-        unread: Files that acl-tf knows nothing of, and does not load.
-        findings: Why it would be refused; empty: it would not.
+        files: Files of the manifest, or a lone file: `relative path → (size in bytes, SHA-256)`.
+        layers: Classes in the Keras models: `name → number of files`.
+        saved_models: SavedModels: `relative path → contents`.
+        unread: Files that acl-tf does not know and does not load.
+        findings: Reasons to refuse the model; empty if it would be loaded.
     """
 
     path: Path
@@ -39,12 +39,12 @@ class Inspection:
     records: list[Record] = field(default_factory=list)
     files: dict[str, tuple[int, str]] = field(default_factory=dict)
     layers: Counter[str] = field(default_factory=Counter)
-    saved_models: dict[str, Contents] = field(default_factory=dict)
+    saved_models: dict[str, SavedModelContents] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
     findings: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def found(self) -> Iterator[None]:
+    def collecting_findings(self) -> Iterator[None]:
         """Turns an error in the block into a finding."""
         try:
             yield
@@ -53,10 +53,10 @@ class Inspection:
 
 
 def inspect_model(model: str | Path) -> Inspection:
-    """Inspects a model; nothing of it is loaded or run.
+    """Inspects a model without loading or running any of it.
 
     Args:
-        model: A run folder, a model folder, a `.keras` file, a SavedModel, or the base path of one in TF Serving.
+        model: Run folder, model folder, `.keras` file, SavedModel, or base path of a SavedModel in TF Serving.
 
     Raises:
         ModelFolderError: If there is no such model.
@@ -64,8 +64,8 @@ def inspect_model(model: str | Path) -> Inspection:
     path = Path(model).expanduser()
     if path.suffix == ".keras":
         return _keras_file(path)
-    versions = [file for file in path.glob(f"*/{FILE}") if file.parent.name.isdecimal()]
-    if not (path / MANIFEST).exists() and (versions or any(path.glob("saved_model.*"))):
+    served = [file for file in path.glob(f"*/{FILE}") if file.parent.name.isdecimal()]
+    if not (path / MANIFEST).exists() and (served or any(path.glob("saved_model.*"))):
         return _saved_models(path)
     return _model_folder(find_on_disk(model))
 
@@ -74,7 +74,7 @@ def _keras_file(path: Path) -> Inspection:
     if not path.is_file():
         raise ModelFolderError(f"No such file. Received: {str(path)!r}")
     inspection = Inspection(path)
-    with inspection.found():
+    with inspection.collecting_findings():
         _add_keras_file(inspection, path)
         inspection.files[path.name] = (path.stat().st_size, sha256(path))
     return inspection
@@ -82,7 +82,7 @@ def _keras_file(path: Path) -> Inspection:
 
 def _saved_models(path: Path) -> Inspection:
     inspection = Inspection(path)
-    with inspection.found():
+    with inspection.collecting_findings():
         check_files(path)
     if not inspection.findings:
         _add_saved_models(inspection, path)
@@ -91,20 +91,20 @@ def _saved_models(path: Path) -> Inspection:
 
 def _model_folder(folder: Path) -> Inspection:
     inspection = Inspection(folder)
-    with inspection.found():
+    with inspection.collecting_findings():
         check_files(folder)
     if inspection.findings:
         return inspection  # a link may lead anywhere, and a pipe never ends
-    with inspection.found():
+    with inspection.collecting_findings():
         entries = read_manifest(folder / MANIFEST)
         inspection.files = {name: (entry.size, entry.sha256) for name, entry in entries.items()}
         verify(folder)
-    with inspection.found():
+    with inspection.collecting_findings():
         inspection.config = read_config(folder)
-    with inspection.found():
+    with inspection.collecting_findings():
         inspection.records = read_records(folder)
     for file in sorted({folder / MODEL, *folder.rglob("*.keras")}):
-        with inspection.found():
+        with inspection.collecting_findings():
             _add_keras_file(inspection, file)
     _add_saved_models(inspection, folder)
     _add_unread(inspection, folder)
@@ -128,7 +128,7 @@ def _add_unread(inspection: Inspection, folder: Path) -> None:
 
 def _add_saved_models(inspection: Inspection, folder: Path) -> None:
     for place in saved_models(folder):
-        with inspection.found():
-            found = contents(place)
-            inspection.saved_models[place.relative_to(folder).as_posix()] = found
-            inspection.findings += [f"{place / FILE}: {finding}" for finding in found.findings]
+        with inspection.collecting_findings():
+            contents = read_contents(place)
+            inspection.saved_models[place.relative_to(folder).as_posix()] = contents
+            inspection.findings += [f"{place / FILE}: {finding}" for finding in contents.findings]

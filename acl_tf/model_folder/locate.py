@@ -1,4 +1,4 @@
-"""Model folders on disk, and what their small files say; neither TensorFlow nor Keras is needed."""
+"""Model folders on disk, and their configuration and records; neither TensorFlow nor Keras is needed."""
 
 import contextlib
 import json
@@ -14,10 +14,10 @@ from acl_tf.records import RECORDS, Record, read_file
 
 
 def find_on_disk(model: str | Path) -> Path:
-    """Returns the model folder that a MODEL names: a run folder's, or itself.
+    """Returns the model folder that a MODEL argument names: the model folder of a run folder, or the folder itself.
 
     Args:
-        model: As the user gave it.
+        model: The argument as the user wrote it.
 
     Raises:
         ModelFolderError: If there is none.
@@ -26,7 +26,7 @@ def find_on_disk(model: str | Path) -> Path:
     for candidate in (folder, folder / "model"):
         if not (candidate / MANIFEST).is_file():
             with contextlib.suppress(OSError):
-                tidy(candidate)  # a process may be exchanging the folder for another, or was killed when it did
+                tidy(candidate)  # another process may be replacing the folder, or was killed while doing so
         if (candidate / MANIFEST).is_file():
             return candidate
     if (folder / "checkpoints").is_dir():
@@ -37,10 +37,10 @@ def find_on_disk(model: str | Path) -> Path:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Returns `config.json` of a model folder; with its `origin`, where that is the Hub.
+    """Returns the content of `config.json` in a model folder, with its `origin` if it comes from the Hub.
 
     Raises:
-        ModelFolderError: If it is no JSON object.
+        ModelFolderError: If it is not the configuration of a model.
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
@@ -56,5 +56,5 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Returns the records of a model folder; none where nothing was measured."""
+    """Returns the records of a model folder; empty if nothing was measured."""
     return read_file(folder / RECORDS) if (folder / RECORDS).exists() else []

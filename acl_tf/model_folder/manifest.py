@@ -1,4 +1,4 @@
-"""The manifest of a model folder: SHA-256 and size of every file, and whether the files are still those."""
+"""The manifest of a model folder, with SHA-256 and size of every file, and the comparison of the files with it."""
 
 import contextlib
 import json
@@ -15,12 +15,12 @@ from acl_tf.safety.paths import MAX_TEXT_BYTES, check_files, check_names, check_
 MANIFEST = "manifest.json"
 
 
-class Entry(NamedTuple):
-    """What a manifest says of a file.
+class FileEntry(NamedTuple):
+    """The entry of a file in a manifest.
 
     Attributes:
-        size: In bytes.
-        sha256: In hexadecimal.
+        size: Size in bytes.
+        sha256: SHA-256 in hexadecimal.
     """
 
     size: int
@@ -30,25 +30,25 @@ class Entry(NamedTuple):
 def write_manifest(folder: Path) -> None:
     """Writes `manifest.json`: SHA-256 and size of every other file."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / MANIFEST)
-    entries = {file.relative_to(folder).as_posix(): Entry(file.stat().st_size, sha256(file)) for file in files}
+    entries = {file.relative_to(folder).as_posix(): FileEntry(file.stat().st_size, sha256(file)) for file in files}
     write_atomically(folder / MANIFEST, manifest_text(entries))
 
 
-def manifest_text(entries: Mapping[str, Entry]) -> str:
-    """Returns the content of a manifest, the same for the same files.
+def manifest_text(entries: Mapping[str, FileEntry]) -> str:
+    """Returns the content of a manifest, which is the same for the same files.
 
     Args:
-        entries: `relative path → size and SHA-256`, of every file but the manifest.
+        entries: Entry of every file but the manifest, by relative path.
     """
     files = {name: {"sha256": entry.sha256, "size": entry.size} for name, entry in sorted(entries.items())}
     return json.dumps({"files": files}, indent=2) + "\n"
 
 
-def read_manifest(file: Path) -> dict[str, Entry]:
+def read_manifest(file: Path) -> dict[str, FileEntry]:
     """Returns the files that a manifest names.
 
     Args:
-        file: The manifest.
+        file: Path of the manifest.
 
     Raises:
         ModelFolderError: If it is damaged.
@@ -61,11 +61,11 @@ def read_manifest(file: Path) -> dict[str, Entry]:
 def verify(folder: Path) -> None:
     """Compares every file with the manifest.
 
-    In a cache of the Hub, only what was downloaded is there; that is compared. Elsewhere, the content of the card is
-    not: users write into it.
+    In a cache of the Hub, only the files that were downloaded are compared. Elsewhere, the card is not compared,
+    because users may edit it.
 
     Args:
-        folder: A model folder.
+        folder: Model folder.
 
     Raises:
         ModelFolderError: If a file is missing, changed, or not in the manifest.
@@ -87,15 +87,15 @@ def _content(folder: Path) -> bytes:
         with contextlib.suppress(FileNotFoundError):
             check_size(folder / MANIFEST, MAX_TEXT_BYTES)
             return (folder / MANIFEST).read_bytes()
-        tidy(folder)  # another process is just exchanging the folder, or was killed when it did
+        tidy(folder)  # another process is replacing the folder, or was killed while doing so
         if not (folder / MANIFEST).is_file():
             raise ModelFolderError(f"No model folder: it has no {MANIFEST}. Received: {str(folder)!r}")
 
 
-def _parsed(content: bytes, file: Path) -> dict[str, Entry]:
+def _parsed(content: bytes, file: Path) -> dict[str, FileEntry]:
     try:
         files = json.loads(content)["files"]
-        entries = {name: Entry(entry["size"], entry["sha256"]) for name, entry in files.items()}
+        entries = {name: FileEntry(entry["size"], entry["sha256"]) for name, entry in files.items()}
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ModelFolderError(f"{file} is damaged: {error}") from error
     check_names(entries, file)
@@ -105,14 +105,14 @@ def _parsed(content: bytes, file: Path) -> dict[str, Entry]:
     return entries
 
 
-def _compare(folder: Path, entries: dict[str, Entry]) -> None:
+def _compare(folder: Path, entries: dict[str, FileEntry]) -> None:
     check_files(folder)
     present = {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {MANIFEST}
     odd = set() if is_cache_snapshot(folder) else present ^ set(entries)
     for name in sorted(odd):
         state = "is missing" if name in entries else "is not in the manifest"
         raise ModelFolderError(f"{folder / name} {state}; the folder is not as acl-tf wrote it.")
-    # The card is the user's to write into, and nobody loads it; on the Hub it is what was pushed.
+    # Users may edit the card, which nobody loads; in the cache of the Hub it must be as pushed.
     editable = set() if is_cache_snapshot(folder) else {CARD}
     for name in sorted((present & set(entries)) - editable):
         file = folder / name

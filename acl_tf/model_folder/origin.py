@@ -1,4 +1,4 @@
-"""Which commit on the Hub a model folder is of."""
+"""The commit on the Hub that a model folder comes from."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ from acl_tf.safety.paths import is_cache_snapshot
 
 
 def origin_of(folder: Path) -> dict[str, Any] | None:
-    """Returns `repo_id` and `revision` (the full SHA), and what `origin.json` says besides; None: not from the Hub.
+    """Returns `repo_id`, `revision` (the full SHA) and the rest of `origin.json`; None if not from the Hub.
 
     Args:
-        folder: A model folder that `acl-tf pull` wrote, a snapshot in the cache, or any other.
+        folder: Model folder: one that `acl-tf pull` wrote, a snapshot in the cache, or any other.
 
     Raises:
-        ValueError: If `origin.json` is no JSON.
+        ValueError: If `origin.json` is not JSON.
     """
     if is_cache_snapshot(folder):
         repo_id = folder.parent.parent.name.removeprefix("models--").replace("--", "/")

@@ -19,7 +19,7 @@ from acl_tf.models.encoder import Encoder
 from acl_tf.models.paired_model import PairedModel
 from acl_tf.safety.keras_file import check_keras_file
 from acl_tf.safety.paths import check_files
-from acl_tf.safety.saved_model import check_saved_model, contents
+from acl_tf.safety.saved_model import check_saved_model, read_contents
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def load_saved_model(model: str | Path, trust: bool = False) -> Any:
         verify(folder)
         path = folder / SAVED_MODEL
     if trust:
-        for finding in contents(path).findings:
+        for finding in read_contents(path).findings:
             logger.warning("Trusted, as the caller says: %s: %s", path, finding)
     else:
         check_saved_model(path)
@@ -56,10 +56,10 @@ def load_saved_model(model: str | Path, trust: bool = False) -> Any:
 
 
 def load_encoder(model: str | Path) -> Encoder:
-    """Loads the encoder with both branches, for further training.
+    """Loads the encoder with all its branches, for further training.
 
     Args:
-        model: A run or model folder.
+        model: Run folder or model folder.
 
     Raises:
         ModelFolderError: If the folder is missing, incomplete, or differs from its manifest.
@@ -67,11 +67,12 @@ def load_encoder(model: str | Path) -> Encoder:
     folder = find_on_disk(model)
     verify(folder)
     config = read_config(folder)
-    with _described(folder):
+    with _blaming_config(folder):
         encoder = Encoder(
             config["arch"],
             width=config["width"],
             stem=config["stem"],
+            stem_padding=config.get("stem_padding", 1),  # folders of 0.1 do not say
             image_shape=config["input_shape"],
             batch_norm=config["batch_norm"],
             mean=config["mean"],
@@ -83,8 +84,8 @@ def load_encoder(model: str | Path) -> Encoder:
 
 
 @contextlib.contextmanager
-def _described(folder: Path) -> Iterator[None]:
-    """Says of what fails in the block that the configuration is to blame."""
+def _blaming_config(folder: Path) -> Iterator[None]:
+    """Turns an error in the block into one that says that the configuration is damaged."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Whether anything in a model folder would run code."""
+"""Safety checks of the models in a model folder."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def check_keras_model(folder: Path) -> None:
     """Checks the Keras model of a model folder.
 
     Raises:
-        UnsafeModelError: If it holds other than built-in layers that only compute.
+        UnsafeModelError: If it holds anything but built-in layers that only compute.
     """
     check_keras_file(folder / MODEL)
 
@@ -20,12 +20,12 @@ def check_saved_models(folder: Path) -> None:
     """Checks every SavedModel in a model folder, wherever it lies.
 
     Raises:
-        UnsafeModelError: If one holds operations that do other than compute.
+        UnsafeModelError: If one holds operations that do more than compute.
     """
     for saved_model in saved_models(folder):
         check_saved_model(saved_model)
 
 
 def saved_models(folder: Path) -> list[Path]:
-    """Returns the folders of all SavedModels below a folder, in whatever form."""
+    """Returns the folders of all SavedModels below a folder, whatever their form."""
     return sorted({file.parent for file in folder.rglob("saved_model.*")})

@@ -1,4 +1,4 @@
-"""The model folder: what a run leaves behind, and what a Hub repository holds."""
+"""Writing a model folder, the form in which runs and repositories on the Hub keep a model."""
 
 import json
 import logging
@@ -23,8 +23,8 @@ from acl_tf.model_folder.manifest import write_manifest
 from acl_tf.model_folder.weights import named_weights
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
-from acl_tf.models.heads import ProjectionHead, linear_classifier
-from acl_tf.models.paired_model import extract_branch
+from acl_tf.models.heads import linear_classifier
+from acl_tf.models.paired_model import PairedModel, extract_branch
 from acl_tf.records import RECORDS, Record, add_records
 from acl_tf.versions import versions
 
@@ -33,34 +33,34 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What a model folder is made of.
+    """The parts of a model folder.
 
     Attributes:
-        encoder: Encoder with both branches.
-        branch: Branch that is published.
-        recipe: How it came about: the run's configuration, or where it was imported from.
-        projection_head: Head that is kept for further pre-training; None: there is none.
-        classifier: A dense layer on the features, which makes the folder a classifier's; None: it is an encoder's.
-        classes: Names of the classes of a classifier.
+        encoder: Encoder with all its branches.
+        branch: Branch to publish.
+        recipe: Configuration of the run, or source of an imported model.
+        projection_head: Projection head, if there is one; it is kept for further pre-training.
+        classifier: Dense layer on the features, if there is one; the folder is then that of a classifier.
+        classes: Names of a classifier's classes.
         attacked: Whether it was trained against the attack of its recipe; None: not known.
     """
 
     encoder: Encoder
     branch: Branch
     recipe: Mapping[str, Any]
-    projection_head: ProjectionHead | None = None
+    projection_head: PairedModel | None = None
     classifier: keras.layers.Dense | None = None
     classes: tuple[str, ...] = ()
     attacked: bool | None = None
 
 
 def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Record] = ()) -> None:
-    """Writes a model folder, whole or not at all; it takes the place of one that is there.
+    """Writes a model folder atomically; it replaces an existing one.
 
     Args:
-        path: Of the folder.
-        trained: What goes into it.
-        records: What is known of its accuracy; each gets the SHA-256 of the model.
+        path: Path of the folder.
+        trained: Parts of the model folder.
+        records: Records of the model; the SHA-256 of the model is added to each.
     """
     with locked(path), folder_atomically(path) as folder:
         model, config = published_model(trained), _config(trained)
@@ -73,18 +73,18 @@ def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Reco
 
 
 def add_to_model_folder(folder: Path, records: Sequence[Record]) -> None:
-    """Adds records to a model folder; whoever looks sees it before or after, with a manifest that fits.
+    """Adds records to a model folder atomically, and updates its card and manifest.
 
-    Several processes may do so at once.
+    Several processes may add records at once.
 
     Args:
-        folder: The model folder.
-        records: What was measured of its model.
+        folder: Model folder.
+        records: Records of its model.
 
     Raises:
         OSError: If it cannot be written to.
     """
-    folder = folder.resolve()  # of a symbolic link, the target is what gets the records
+    folder = folder.resolve()  # records are added to the target of a symbolic link
     with locked(folder), folder_atomically(folder) as copy:
         shutil.copytree(folder, copy, copy_function=_link, dirs_exist_ok=True)
         _add(copy, records)
@@ -102,7 +102,7 @@ def published_model(trained: TrainedModel) -> keras.Model:
 
 
 def _add(folder: Path, records: Sequence[Record]) -> None:
-    """Adds records, and makes what depends on them anew: the card and the manifest."""
+    """Adds records, and writes the card and the manifest, which depend on them, anew."""
     if records:
         add_records(folder / RECORDS, records)
     previous = (folder / CARD).read_text(encoding="utf-8") if (folder / CARD).exists() else ""
@@ -111,7 +111,7 @@ def _add(folder: Path, records: Sequence[Record]) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """Makes a file appear in a second place; copies it where the file system knows no links."""
+    """Links a file to a second place, or copies it if the file system has no links."""
     try:
         os.link(source, target)
     except OSError:
@@ -125,18 +125,25 @@ def _config(trained: TrainedModel) -> dict[str, Any]:
         "arch": encoder.arch,
         "width": encoder.width,
         "stem": encoder.stem,
+        "stem_padding": encoder.stem_padding,
         "input_shape": list(encoder.image_shape),
         "features": encoder.feature_dim,
         "classes": list(trained.classes) if trained.classifier is not None else None,
         "branch": str(trained.branch),
         "batch_norm": encoder.batch_norm,
-        "projection_head": {"input_dim": head.input_dim, "blocks": head.blocks} if head else None,
+        "projection_head": _own_config(head) if head else None,
         "mean": list(encoder.mean),
         "std": list(encoder.std),
         "attacked": trained.attacked,
         "recipe": dict(trained.recipe),
         "versions": versions(),
     }
+
+
+def _own_config(head: PairedModel) -> dict[str, Any]:
+    """Returns what describes a projection head, beside what it shares with its encoder."""
+    shared = {*keras.layers.Layer.get_config(head), "batch_norm", "synchronized"}
+    return {key: value for key, value in head.get_config().items() if key not in shared}
 
 
 def _save_weights(path: Path, trained: TrainedModel) -> None:
@@ -147,6 +154,6 @@ def _save_weights(path: Path, trained: TrainedModel) -> None:
     if trained.classifier is not None:
         kernel, bias = trained.classifier.get_weights()
         arrays |= {"classifier/fc/kernel": kernel, "classifier/fc/bias": bias}
-    # safetensors writes other memory layouts wrong, without a word.
+    # safetensors silently writes other memory layouts wrong.
     contiguous = {name: np.ascontiguousarray(array, np.float32) for name, array in arrays.items()}
     path.write_bytes(safetensors.numpy.save(contiguous, metadata={"format": "acl_tf"}))

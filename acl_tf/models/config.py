@@ -22,6 +22,7 @@ class EncoderSettings(Section):
         batch_norm: `paired`, or `single` for one set for both branches.
         mean: Mean of each channel, subtracted from the pixels of [0, 1].
         std: Standard deviation of each channel, which divides them.
+        stem_padding: Pixels added on every side before the first convolution of the CIFAR stem: 1, or 2 (DeACL's).
     """
 
     arch: Annotated[str, known(BACKBONES)] = "resnet18"
@@ -30,6 +31,7 @@ class EncoderSettings(Section):
     batch_norm: Literal["paired", "single"] = "paired"
     mean: Channels = (0.485, 0.456, 0.406)
     std: PositiveChannels = (0.229, 0.224, 0.225)
+    stem_padding: Literal[1, 2] = 1
 
     def encoder(self, image_shape: tuple[int, int, int]) -> "Encoder":
         """Returns an encoder as described, for images of this height, width and number of channels."""
@@ -44,12 +46,13 @@ class EncoderSettings(Section):
             synchronized=True,
             mean=self.mean,
             std=self.std,
+            stem_padding=self.stem_padding,
         )
 
     def described(self) -> dict[str, Any]:
         """Returns what a checkpoint must agree in; keys that acl-tf 0.1 did not have only where they are set."""
         fields = type(self).model_fields
-        newer = {name for name in ("mean", "std") if getattr(self, name) == fields[name].default}
+        newer = {name for name in ("mean", "std", "stem_padding") if getattr(self, name) == fields[name].default}
         return self.model_dump(mode="json", exclude=newer)
 
 

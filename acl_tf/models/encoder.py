@@ -24,8 +24,9 @@ class Encoder(PairedModel):
         image_shape: Height, width and channels of the images.
         batch_norm: `"paired"`, or `"single"` for one set for both branches.
         synchronized: Whether batch statistics are those of the global batch under `tf.distribute`.
-        mean: Of each channel, subtracted from the pixels.
-        std: Of each channel, which divides them.
+        mean: Mean of each channel, subtracted from the pixels.
+        std: Standard deviation of each channel, by which they are divided.
+        stem_padding: Zeros on every side of the CIFAR stem's input: 1, or 2 for a ResNet as DeACL released it.
         **kwargs: Passed on to `keras.Model`.
 
     Call arguments:
@@ -34,6 +35,9 @@ class Encoder(PairedModel):
         training: Whether batch normalisation uses, and moves, the batch's statistics.
 
     Call returns: features, of shape `(batch, features)`.
+
+    Raises:
+        ValueError: If the backbone cannot have that stem or stem padding, or `batch_norm` is of no known kind.
 
     Example:
 
@@ -55,13 +59,15 @@ class Encoder(PairedModel):
         synchronized: bool = False,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        stem_padding: int = 1,
         **kwargs: Any,
     ) -> None:
         images = keras.Input(tuple(image_shape), dtype=stem_dtype(), name="images")
         normalized = keras.layers.Normalization(
             mean=tuple(mean), variance=tuple(s**2 for s in std), dtype=stem_dtype(), name="normalize"
         )(images)
-        features = BACKBONES[arch](normalized, norm_factory(batch_norm, synchronized), width=width, stem=stem)
+        norm = norm_factory(batch_norm, synchronized)
+        features = BACKBONES[arch](normalized, norm, width=width, stem=stem, stem_padding=stem_padding)
         super().__init__(keras.Model(images, features, name=arch), **kwargs)
         self.arch = arch
         self.width = width
@@ -71,6 +77,7 @@ class Encoder(PairedModel):
         self.synchronized = synchronized
         self.mean = tuple(mean)
         self.std = tuple(std)
+        self.stem_padding = stem_padding
 
     @property
     def feature_dim(self) -> int:
@@ -88,4 +95,5 @@ class Encoder(PairedModel):
             "synchronized": self.synchronized,
             "mean": self.mean,
             "std": self.std,
+            "stem_padding": self.stem_padding,
         }

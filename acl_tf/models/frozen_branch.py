@@ -7,13 +7,13 @@ import keras
 import tensorflow as tf
 
 from acl_tf.models.batch_norm import BatchNormalization
+from acl_tf.models.batch_norm_folding import foldable, scale_and_shift
 from acl_tf.models.branch import Branch
 from acl_tf.models.paired_batch_norm import PairedBatchNormalization
 from acl_tf.models.paired_model import PairedModel
 
 Network = Callable[[tf.Tensor], tf.Tensor]
 Weights = list[tuple[keras.Variable, tf.Tensor]]
-NORMS = (PairedBatchNormalization, BatchNormalization)
 
 
 class FrozenBranch:
@@ -23,17 +23,14 @@ class FrozenBranch:
     times between two updates: folded once, the scales cost nothing, and what is left fuses with the convolution.
 
     Args:
-        model: With the weights; they are read by `freeze`.
+        model: Network to freeze; `freeze` reads its weights.
         branch: `"standard"` or `"adversarial"`.
-
-    Reference: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-    Inference", CVPR 2018, section 3.2.
     """
 
     def __init__(self, model: PairedModel, branch: Branch | str) -> None:
         self.branch = Branch(branch)
         graph = model.graph(branch)
-        pairs = _foldable(graph)
+        pairs = {conv: norm for conv, norm in foldable(graph).items() if not graph.get_layer(conv).use_bias}
         self.pairs = {graph.get_layer(conv): self._norm(graph.get_layer(norm)) for conv, norm in pairs.items()}
         norms = set(pairs.values())
 
@@ -47,7 +44,7 @@ class FrozenBranch:
         self.graph = keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=call)
 
     def freeze(self) -> Network:
-        """Returns what the branch computes with the weights of now; no gradient reaches them."""
+        """Returns what the branch computes with the current weights; no gradient reaches them."""
         folded = {id(variable): value for variable, value in self._folded()}
         weights = [(v, tf.stop_gradient(folded.get(id(v), tf.convert_to_tensor(v)))) for v in self.graph.variables]
 
@@ -61,10 +58,9 @@ class FrozenBranch:
         """Returns the kernels with the scales in them, and the shifts in the place of beta."""
         weights: Weights = []
         for conv, norm in self.pairs.items():
-            mean, variance = (tf.convert_to_tensor(v) for v in (norm.moving_mean, norm.moving_variance))
-            scale = tf.convert_to_tensor(norm.gamma) * tf.math.rsqrt(variance + norm.epsilon)
+            scale, shift = scale_and_shift(norm)
             weights.append((conv.kernel, tf.convert_to_tensor(conv.kernel) * scale))  # kernel: HWIO
-            weights.append((norm.beta, tf.convert_to_tensor(norm.beta) - mean * scale))
+            weights.append((norm.beta, shift))
         return weights
 
     def _norm(self, layer: keras.layers.Layer) -> BatchNormalization:
@@ -76,7 +72,7 @@ class Shift(keras.layers.Layer):
 
     Args:
         norm: The batch normalisation.
-        name: Of the layer.
+        name: Name of the layer.
     """
 
     def __init__(self, norm: BatchNormalization, name: str) -> None:
@@ -89,32 +85,3 @@ class Shift(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
-
-
-def _foldable(graph: keras.Model) -> dict[str, str]:
-    """Returns the convolutions that nothing reads but a batch normalisation, each with the name of that."""
-    producers: dict[int, keras.layers.Layer] = {}
-    readers: dict[int, list[keras.layers.Layer]] = {}
-    tensors: list[keras.KerasTensor] = []  # kept, so that no identity is given twice
-
-    def trace(layer: keras.layers.Layer, *args: Any, **kwargs: Any) -> Any:
-        for tensor in keras.tree.flatten(args):
-            readers.setdefault(id(tensor), []).append(layer)
-        tensors.append(layer(*args, **kwargs))
-        producers[id(tensors[-1])] = layer
-        return tensors[-1]
-
-    keras.models.clone_model(graph, clone_function=lambda layer: layer, call_function=trace)
-    calls = [layer.name for layer in producers.values()]
-    pairs = {}
-    for tensor, layer in producers.items():
-        after = readers.get(tensor, [])
-        alone = len(after) == 1 and calls.count(layer.name) == calls.count(after[0].name) == 1
-        if alone and _is_linear_convolution(layer) and isinstance(after[0], NORMS):
-            pairs[layer.name] = after[0].name
-    return pairs
-
-
-def _is_linear_convolution(layer: keras.layers.Layer) -> bool:
-    plain = isinstance(layer, keras.layers.Conv2D) and not isinstance(layer, keras.layers.DepthwiseConv2D)
-    return plain and not layer.use_bias and layer.activation is keras.activations.linear

@@ -10,22 +10,29 @@ NormFactory = Callable[[str], Callable[[keras.KerasTensor], keras.KerasTensor]]
 
 
 def conv2d(
-    x: keras.KerasTensor, filters: int, kernel_size: int, name: str, stride: int = 1, dtype: str | None = None
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    name: str,
+    stride: int = 1,
+    dtype: str | None = None,
+    padding: int | None = None,
 ) -> keras.KerasTensor:
-    """Convolves without bias, padded by `kernel_size // 2` on every side.
+    """Convolves without bias, padded on every side by `padding`, or by `kernel_size // 2` where that is None.
 
     Keras' `padding="same"` pads only below and to the right where the stride is 2, which is not the published
     network.
     """
-    padding = "same"
-    if stride > 1 and kernel_size > 1:
-        x = keras.layers.ZeroPadding2D(kernel_size // 2, dtype=dtype, name=f"{name}_pad")(x)
-        padding = "valid"
+    half = kernel_size // 2
+    pixels = half if padding is None else padding
+    same = pixels == half and (stride == 1 or pixels == 0)
+    if not same:
+        x = keras.layers.ZeroPadding2D(pixels, dtype=dtype, name=f"{name}_pad")(x)
     return keras.layers.Conv2D(
         filters,
         kernel_size,
         strides=stride,
-        padding=padding,
+        padding="same" if same else "valid",
         use_bias=False,
         kernel_initializer=keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
         dtype=dtype,

@@ -9,23 +9,35 @@ from acl_tf.models.layers import NormFactory, conv2d, relu, scaled, stem_dtype
 Block = Callable[[keras.KerasTensor, int, int, NormFactory, str], keras.KerasTensor]
 
 
-def resnet18(x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar") -> keras.KerasTensor:
+def resnet18(
+    x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar", stem_padding: int = 1
+) -> keras.KerasTensor:
     """Returns the features, of shape `(batch, 512 * width)`; arguments as of `resnet`."""
-    return resnet(x, norm, basic_block, (2, 2, 2, 2), width, stem)
+    return resnet(x, norm, basic_block, (2, 2, 2, 2), width, stem, stem_padding)
 
 
-def resnet34(x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar") -> keras.KerasTensor:
+def resnet34(
+    x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar", stem_padding: int = 1
+) -> keras.KerasTensor:
     """Returns the features, of shape `(batch, 512 * width)`; arguments as of `resnet`."""
-    return resnet(x, norm, basic_block, (3, 4, 6, 3), width, stem)
+    return resnet(x, norm, basic_block, (3, 4, 6, 3), width, stem, stem_padding)
 
 
-def resnet50(x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar") -> keras.KerasTensor:
+def resnet50(
+    x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar", stem_padding: int = 1
+) -> keras.KerasTensor:
     """Returns the features, of shape `(batch, 2048 * width)`; arguments as of `resnet`."""
-    return resnet(x, norm, bottleneck_block, (3, 4, 6, 3), width, stem)
+    return resnet(x, norm, bottleneck_block, (3, 4, 6, 3), width, stem, stem_padding)
 
 
 def resnet(
-    x: keras.KerasTensor, norm: NormFactory, block: Block, depths: Sequence[int], width: float, stem: str
+    x: keras.KerasTensor,
+    norm: NormFactory,
+    block: Block,
+    depths: Sequence[int],
+    width: float,
+    stem: str,
+    stem_padding: int = 1,
 ) -> keras.KerasTensor:
     """Builds a residual network on a symbolic tensor.
 
@@ -38,17 +50,24 @@ def resnet(
         depths: Number of blocks in each of the four stages.
         width: Multiplies every number of filters.
         stem: `"cifar"` (3×3 convolution, stride 1) or `"imagenet"` (7×7, stride 2, and max-pooling).
+        stem_padding: Zeros on every side of the CIFAR stem's input: 1, or 2, which makes its maps two pixels larger
+            (DeACL's released network).
 
     Returns:
         Features, averaged over the image: shape `(batch, features)`.
 
     Raises:
-        ValueError: If the stem is unknown.
+        ValueError: If the stem is unknown, or cannot have that padding.
 
     Reference: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
     """
+    if stem_padding not in ((1, 2) if stem == "cifar" else (1,)):
+        raise ValueError(
+            '`stem_padding` must be 1, or 2 with the stem "cifar". '
+            f"Received: stem_padding={stem_padding!r}, stem={stem!r}"
+        )
     if stem == "cifar":
-        x = conv2d(x, scaled(64, width), 3, "conv1", dtype=stem_dtype())
+        x = conv2d(x, scaled(64, width), 3, "conv1", dtype=stem_dtype(), padding=stem_padding)
         x = relu(norm("bn1")(x), "relu1")
     elif stem == "imagenet":
         x = conv2d(x, scaled(64, width), 7, "conv1", stride=2, dtype=stem_dtype())

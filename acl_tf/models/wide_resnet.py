@@ -6,21 +6,27 @@ from acl_tf.models.layers import NormFactory, conv2d, relu, scaled, stem_dtype
 
 
 def wide_resnet_28_10(
-    x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar"
+    x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar", stem_padding: int = 1
 ) -> keras.KerasTensor:
     """Returns the features, of shape `(batch, 640 * width)`; arguments as of `wide_resnet`."""
-    return wide_resnet(x, norm, 28, 10, width, stem)
+    return wide_resnet(x, norm, 28, 10, width, stem, stem_padding)
 
 
 def wide_resnet_34_10(
-    x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar"
+    x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar", stem_padding: int = 1
 ) -> keras.KerasTensor:
     """Returns the features, of shape `(batch, 640 * width)`; arguments as of `wide_resnet`."""
-    return wide_resnet(x, norm, 34, 10, width, stem)
+    return wide_resnet(x, norm, 34, 10, width, stem, stem_padding)
 
 
 def wide_resnet(
-    x: keras.KerasTensor, norm: NormFactory, depth: int, widen_factor: int, width: float, stem: str
+    x: keras.KerasTensor,
+    norm: NormFactory,
+    depth: int,
+    widen_factor: int,
+    width: float,
+    stem: str,
+    stem_padding: int = 1,
 ) -> keras.KerasTensor:
     """Builds a wide residual network, normalisation before convolution, on a symbolic tensor.
 
@@ -33,17 +39,20 @@ def wide_resnet(
         widen_factor: How much wider than a plain residual network.
         width: Multiplies every number of filters.
         stem: `"cifar"`; these networks have no other.
+        stem_padding: 1; these networks have no other.
 
     Returns:
         Features, averaged over the image: shape `(batch, features)`.
 
     Raises:
-        ValueError: If the stem is another one.
+        ValueError: If the stem or its padding is another one.
 
     Reference: Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016.
     """
     if stem != "cifar":
         raise ValueError(f'A wide residual network has the stem "cifar" only. Received: stem={stem!r}')
+    if stem_padding != 1:
+        raise ValueError(f"A wide residual network pads its stem by 1 only. Received: stem_padding={stem_padding!r}")
     x = conv2d(x, scaled(16, width), 3, "conv1", dtype=stem_dtype())
     for stage in range(3):
         filters = scaled(16 * 2**stage * widen_factor, width)

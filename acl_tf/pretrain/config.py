@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from acl_tf.attacks.config import ATTACK, with_attack
+from acl_tf.attacks.config import ATTACK, suited_defaults
 from acl_tf.config import Choice, CommandConfig, Count, Sections, Settings
 from acl_tf.data import ORDERS
 from acl_tf.data.config import DataConfig
@@ -16,7 +16,6 @@ from acl_tf.training.config import ScheduleSettings, TrainingConfig
 OBJECTIVE = Choice(OBJECTIVES, "objective", "ds", key="variant")
 OPTIMIZER = Choice(OPTIMIZERS, "optimizer", "lars", shared=(ScheduleSettings,))
 ORDER = Choice(ORDERS, "order", "shuffled")
-STEPS = 5  # of PGD in training
 
 
 class PretrainTrainingConfig(TrainingConfig):
@@ -64,19 +63,26 @@ class PretrainConfig(CommandConfig):
 
     @classmethod
     def published(cls, settings: Settings) -> Settings:
-        objective = OBJECTIVE.class_in(settings)
-        return with_attack(objective.defaults, settings, STEPS) if objective.attacks else objective.defaults
+        return suited_defaults(OBJECTIVE.class_in(settings), settings)
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:
-        attack = (ATTACK,) if OBJECTIVE.class_in(settings).attacks else ()
-        classes = [choice.class_in(settings) for choice in (OBJECTIVE, ORDER, OPTIMIZER, *attack)]
-        return [*classes, BACKBONES[settings["model"]["arch"]]]
+        choices = [OBJECTIVE, ORDER, OPTIMIZER, *([ATTACK] if settings["attack"] else [])]
+        return [*(choice.class_in(settings) for choice in choices), BACKBONES[settings["model"]["arch"]]]
 
     @model_validator(mode="after")
     def _wide_networks_have_no_stem(self) -> "PretrainConfig":
         if self.model.arch.startswith("wrn") and self.model.stem != "cifar":
             raise ValueError(f"model.stem: expected cifar, the only one of {self.model.arch}. Received: imagenet")
+        return self
+
+    @model_validator(mode="after")
+    def _only_the_cifar_stem_of_a_resnet_pads_more(self) -> "PretrainConfig":
+        if self.model.stem_padding != 1 and (self.model.arch.startswith("wrn") or self.model.stem != "cifar"):
+            raise ValueError(
+                f"model.stem_padding: expected 1, the only one of {self.model.arch} with the {self.model.stem} stem. "
+                f"Received: {self.model.stem_padding}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,8 @@
 """What the methods share that contrast two views by NT-Xent."""
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import tensorflow as tf
 
 from acl_tf.config import Positive, Section
@@ -23,6 +26,10 @@ class ContrastiveObjective(Objective):
         """
 
         temperature: Positive = 0.5
+
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "attack": {"name": "pgd", "epsilon": 8 / 255, "step_size": 2 / 255, "steps": 5}
+    }
 
     def contrast(self, projections: Projections) -> tf.Tensor:
         """Returns NT-Xent between the projections of views, one loss per view."""

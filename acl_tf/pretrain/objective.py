@@ -172,7 +172,7 @@ class Objective(keras.Model):
     def augmented(self, images: tf.Tensor, seed: tf.Tensor, count: int) -> Views:
         """Returns a number of augmented views of uint8 images, at the present strength."""
         offset, total = place_in_global_batch(images.shape[0] or tf.shape(images)[0])
-        views = self.augmentation.two_views(images, seed, offset, total)
+        views = self.augmentation.views(images, seed, count, offset, total, self.strength())
         return tuple(tf.cast(view, self.encoder.variable_dtype) for view in views)
 
     def frozen(self, branch: Branch | str) -> Network:

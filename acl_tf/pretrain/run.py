@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from acl_tf.attacks.config import build_attack
+from acl_tf.attacks import build_attack
 from acl_tf.data import ORDERS, sources
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.orders import Order
@@ -22,7 +22,7 @@ from acl_tf.training import OPTIMIZERS
 from acl_tf.training.fit import check_parallelism, fit
 from acl_tf.training.numerics import set_numerics
 from acl_tf.training.run import open_run
-from acl_tf.training.schedules import WarmupCosine
+from acl_tf.training.schedules import EpochWarmupCosine, WarmupCosine
 from acl_tf.training.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -128,15 +128,24 @@ def build_optimizer(settings: Any, horizon: Horizon) -> keras.optimizers.Optimiz
     warmup = min(10.0, 0.1 * horizon.epochs) if settings.warmup_epochs is None else settings.warmup_epochs
     if warmup >= horizon.epochs:
         raise UsageError(f"optimizer.warmup_epochs must be less than the {horizon.epochs} epochs. Received: {warmup}")
-    schedule = WarmupCosine(
-        settings.learning_rate,
-        total_steps=horizon.steps,
-        warmup_steps=min(round(horizon.steps_of(warmup)), horizon.steps - 1),
-        floor=settings.final_learning_rate,
-    )
     optimizer = OPTIMIZERS[settings.name]
     own = {key: getattr(settings, key) for key in optimizer.Settings.model_fields}
-    return optimizer(schedule, **own)
+    return optimizer(_schedule(settings, horizon, warmup), **own)
+
+
+def _schedule(settings: Any, horizon: Horizon, warmup: float) -> keras.optimizers.schedules.LearningRateSchedule:
+    ends = {"floor": settings.final_learning_rate, "start": settings.warmup_from}
+    if settings.rate_per == "epoch":
+        if warmup != round(warmup):
+            raise UsageError(f"optimizer.warmup_epochs must be whole where the rate is per epoch. Received: {warmup}")
+        cosine = settings.cosine_epochs
+        return EpochWarmupCosine(settings.learning_rate, horizon.ends, round(warmup), cosine_epochs=cosine, **ends)
+    if settings.cosine_epochs is not None:
+        raise UsageError(
+            f"optimizer.cosine_epochs is for optimizer.rate_per=epoch only. Received: {settings.cosine_epochs}"
+        )
+    warmup_steps = min(round(horizon.steps_of(warmup)), horizon.steps - 1)
+    return WarmupCosine(settings.learning_rate, horizon.steps, warmup_steps, **ends)
 
 
 def trained_model(config: PretrainConfig, objective: Objective) -> TrainedModel:

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from acl_tf import record_text
-from acl_tf.record_text import printable
-from acl_tf.records import FINDINGS, Entry, Record
+from acl_tf.attacks import NORM_WORDS
+from acl_tf.nested import flat
+from acl_tf.printable import printable
+from acl_tf.records import FINDINGS, NamedRecord, Record
 from acl_tf.report.run import Run
 from acl_tf.report.section import Section
 from acl_tf.report.series import style
@@ -55,7 +57,7 @@ def section(runs: Sequence[Run]) -> Section:
 def protocol_key(record: Record) -> Key:
     """Returns all that must agree for two numbers to be comparable, in a fixed order."""
     protocol = {key: value for key, value in record["protocol"].items() if key not in NO_PROTOCOL}
-    settings = {key: str(value) for key, value in record_text.flat(protocol).items() if not key.endswith(".seed")}
+    settings = {key: str(value) for key, value in flat(protocol).items() if not key.endswith(".seed")}
     about = {key: str(record.get(key)) for key in ("metric", "dataset", "split", "n")}
     return tuple(sorted({**about, **settings}.items()))
 
@@ -115,10 +117,10 @@ def _short(setting: str) -> str:
         return printable(setting)
 
 
-def _cells(entry: Entry) -> Mapping[str, Any]:
+def _cells(entry: NamedRecord) -> Mapping[str, Any]:
     record, protocol = entry.record, entry.record["protocol"]
     shown = {"attack", "norm", "epsilon", "step_size", "steps", "restarts", "seed", "encoder"}
-    rest = {key: value for key, value in record_text.flat(protocol).items() if key not in shown}
+    rest = {key: value for key, value in flat(protocol).items() if key not in shown}
     sizes = {
         key: record_text.epsilon(protocol[key]) if protocol.get(key) is not None else ""
         for key in ("epsilon", "step_size")
@@ -127,7 +129,7 @@ def _cells(entry: Entry) -> Mapping[str, Any]:
         "name": entry.name,
         "metric": metric_name(record["metric"]),
         "attack": record_text.attack_name(protocol.get("attack", "none")),
-        "norm": record_text.NORM_WORDS.get(str(protocol.get("norm")), printable(protocol.get("norm") or "")),
+        "norm": NORM_WORDS.get(str(protocol.get("norm")), printable(protocol.get("norm") or "")),
         **sizes,
         **{key: printable(protocol.get(key, "")) for key in ("steps", "restarts", "seed")},
         "value": record_text.number(record),

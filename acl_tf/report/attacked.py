@@ -9,14 +9,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from acl_tf import load
 from acl_tf.attacks.pgd import PGD
 from acl_tf.data import sources
 from acl_tf.data.config import DataConfig
 from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import DataError
+from acl_tf.loading import load
 from acl_tf.losses.cross_entropy import cross_entropy
-from acl_tf.record_text import printable
+from acl_tf.printable import printable
 from acl_tf.report.run import Run
 
 SHOWN = 8  # images whose pixels are kept

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from matplotlib.axes import Axes
 
 from acl_tf.certify import certificates
-from acl_tf.record_text import data, epsilon, printable
+from acl_tf.printable import printable
+from acl_tf.record_text import data, epsilon
 from acl_tf.records import Record, RecordsError
 from acl_tf.report.curves import is_number
 from acl_tf.report.figures import MANY, draw, line

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from acl_tf.record_text import data, printable
+from acl_tf.printable import printable
+from acl_tf.record_text import data
 from acl_tf.records import Record
 from acl_tf.report.figures import draw
 from acl_tf.report.run import Run

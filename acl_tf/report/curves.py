@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 from matplotlib.axes import Axes
 
-from acl_tf.record_text import printable
+from acl_tf.printable import printable
 from acl_tf.report.figures import MANY, draw, line
 from acl_tf.report.run import Run
 from acl_tf.report.section import Section

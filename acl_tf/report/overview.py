@@ -4,7 +4,8 @@ import datetime
 from collections.abc import Sequence
 from typing import Any
 
-from acl_tf.record_text import epsilon, printable
+from acl_tf.printable import printable
+from acl_tf.record_text import epsilon
 from acl_tf.report.run import Run
 from acl_tf.report.section import Section
 from acl_tf.report.series import style

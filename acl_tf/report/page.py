@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 import jinja2
 from markupsafe import Markup
 
-from acl_tf import __version__
 from acl_tf.errors import AclTfError
 from acl_tf.report import accuracy, certificates, corruptions, curves, dynamics, overview
 from acl_tf.report.run import Run
 from acl_tf.report.section import Section
+from acl_tf.versions import __version__
 
 IMAGES = {"gallery": "Adversarial images", "projection": "Features"}
 Say = Callable[[str], None]

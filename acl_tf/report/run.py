@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from acl_tf.record_text import printable
-from acl_tf.records import Entry, RecordsError, different, names_of, read_entries, read_lines
+from acl_tf.printable import printable
+from acl_tf.records import NamedRecord, RecordsError, different, names_of, read_lines, read_named_records
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Run:
     number: int
     name: str
     path: Path
-    entries: list[Entry]
+    entries: list[NamedRecord]
     rows: list[dict[str, Any]]
     model: Mapping[str, Any]
     recipe: Mapping[str, Any]
@@ -64,7 +64,7 @@ def _read(number: int, path: Path, name: str) -> Run:
         number=number,
         name=printable(name),
         path=path,
-        entries=[Entry(printable(entry.name), entry.record) for entry in read_entries(path, name)],
+        entries=[NamedRecord(printable(entry.name), entry.record) for entry in read_named_records(path, name)],
         rows=_metrics(path / "metrics.jsonl"),
         model=model,
         recipe=recipe if isinstance(recipe, Mapping) else {},

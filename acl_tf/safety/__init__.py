@@ -1,1 +1,1 @@
-"""What is checked of a model before anything of it runs: paths and sizes, Keras files, SavedModels."""
+"""Checks of a model before any of it runs: paths and sizes, Keras files, SavedModels."""

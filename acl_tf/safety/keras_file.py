@@ -1,4 +1,4 @@
-"""What a `.keras` file would make Keras do, read before Keras opens it."""
+"""Checks of a `.keras` file, made before Keras opens it."""
 
 import json
 import re
@@ -16,10 +16,10 @@ from acl_tf.safety.paths import MAX_BYTES, MAX_TEXT_BYTES, check_size
 CONFIG = "config.json"
 WEIGHTS = "model.weights.h5"
 MEMBERS = {CONFIG, "metadata.json", WEIGHTS}
-MAX_DEPTH = 32  # of groups in the weights
-ENCRYPTED = 1  # a flag of a member of a zip file
+MAX_DEPTH = 32  # of nested groups in the weights
+ENCRYPTED = 1  # flag bit of a member of a zip file
 
-# Where Keras' own layers, and what they are made of, are looked up.
+# Modules in which Keras looks up its own layers and their parts.
 MODULES = {
     "keras",
     "keras.activations",
@@ -30,7 +30,7 @@ MODULES = {
     "keras.src.models.functional",
     "keras.src.models.sequential",
 }
-# Layers of Keras' own that run code from the file, or read other files.
+# Keras layers that run code from the file, or read other files.
 FORBIDDEN = {
     "FlaxLayer",
     "IntegerLookup",
@@ -41,23 +41,23 @@ FORBIDDEN = {
     "TextVectorization",
     "TorchModuleWrapper",
 }
-# With a dot, a name would reach other modules than the one beside it; "function" is any function in a module.
+# With a dot, a name would reach modules other than the one given with it; "function" is any function in a module.
 CLASS_NAME = re.compile(r"[A-Z][A-Za-z0-9]*")
 # Values, not classes.
 PLAIN = {"__bytes__", "__ellipsis__", "__keras_tensor__", "__numpy__", "__slice__", "__tensor__"}
 
 
 def check_keras_file(path: Path) -> None:
-    """Checks that a `.keras` file holds built-in layers and weights, and nothing that runs or reads anything else.
+    """Checks that a `.keras` file holds only built-in layers and weights, and neither runs nor reads anything else.
 
-    Keras' safe mode refuses Python code; this refuses what else a class name can reach: registered classes of this
-    process, layers that read files or load SavedModels, HDF5 links to other files.
+    Keras' safe mode refuses Python code; this also refuses everything else that a class name can reach: registered
+    classes of this process, layers that read files or load SavedModels, HDF5 links to other files.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
 
     Raises:
-        UnsafeModelError: At the first thing that Keras would not have written of a model of built-in layers.
+        UnsafeModelError: If the file holds anything that Keras does not write for a model of built-in layers.
     """
     if not path.is_file():
         raise UnsafeModelError(f"{path} is not a .keras file: it is no file at all.")
@@ -72,23 +72,24 @@ def check_keras_file(path: Path) -> None:
             raise UnsafeModelError(
                 f"{path} is not a Keras model of built-in layers; it was not loaded. Received: {module}.{name}"
             )
-    for text in _texts(_config(path)):
+    for text in _strings(_config(path)):
         if ">" in text:  # Keras looks up whatever was registered under "package>name"
             raise UnsafeModelError(f"{path} names a registered class; it was not loaded. Received: {text!r}")
-    with _opened(path) as archive, archive.open(WEIGHTS) as weights:
+    with _open_archive(path) as archive, archive.open(WEIGHTS) as weights:
         _check_weights(path, weights)
 
 
 def classes_of(path: Path) -> set[tuple[str, str]]:
     """Returns module and name of every class that a `.keras` file names.
 
-    A class under a registered name of its own has that as its module: whatever process opens the file may know it.
+    For a class with a registered name, that name stands in place of the module, because the process that opens the
+    file may have registered it.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
 
     Raises:
-        UnsafeModelError: If it is no `.keras` file.
+        UnsafeModelError: If the file is not a `.keras` file.
     """
     try:
         named = [entry for entry in _objects(_config(path)) if entry["class_name"] not in PLAIN]
@@ -98,7 +99,7 @@ def classes_of(path: Path) -> set[tuple[str, str]]:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    with _opened(path) as archive:
+    with _open_archive(path) as archive:
         try:
             config = json.loads(archive.read(CONFIG))
         except (ValueError, RecursionError) as error:
@@ -107,12 +108,12 @@ def _config(path: Path) -> dict[str, Any]:
             raise UnsafeModelError(f"{path} is damaged: {error}.") from error
     if not isinstance(config, dict):
         raise UnsafeModelError(f"{path} is damaged: its {CONFIG} describes no model.")
-    # Models are loaded without it.
+    # It is not used: models are loaded without being compiled.
     config.pop("compile_config", None)
     return config
 
 
-def _opened(path: Path) -> zipfile.ZipFile:
+def _open_archive(path: Path) -> zipfile.ZipFile:
     check_size(path)
     try:
         archive = zipfile.ZipFile(path)
@@ -132,7 +133,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Yields every JSON object that Keras would make an object of."""
+    """Yields every JSON object from which Keras would make a Python object."""
     if isinstance(value, dict):
         if "class_name" in value:
             yield value
@@ -143,13 +144,13 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
             yield from _objects(part)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Yields every string, the keys of objects left out."""
+def _strings(value: Any) -> Iterator[str]:
+    """Yields every string, except the keys of objects."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (dict, list)):
         for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)
+            yield from _strings(part)
 
 
 def _module(entry: dict[str, Any]) -> str:
@@ -158,10 +159,10 @@ def _module(entry: dict[str, Any]) -> str:
 
 
 def _check_weights(path: Path, weights: Any) -> None:
-    """Checks that an HDF5 file is whole, and holds everything itself."""
+    """Checks that an HDF5 file is complete and refers to no other file."""
 
     def check(group: h5py.Group) -> int:
-        """Returns how many bytes there are in it."""
+        """Checks everything in a group and returns its size in bytes."""
         if group.name.count("/") > MAX_DEPTH:
             raise UnsafeModelError(f"{path} has weights in groups that hold each other. Received: {group.name[:40]}...")
         size = 0

@@ -1,4 +1,4 @@
-"""Names and sizes of files that somebody else chose."""
+"""Checks of the names and sizes of files from untrusted sources."""
 
 import re
 from collections.abc import Iterable
@@ -10,19 +10,19 @@ from acl_tf.errors import UnsafeModelError
 MAX_BYTES = 4 * 2**30
 MAX_TEXT_BYTES = 64 * 2**20
 TEXTS = (".json", ".jsonl", ".md")
-# What acl-tf and Keras and TensorFlow name files like; nothing that a shell or a glob pattern reads otherwise.
+# Characters in the file names of acl-tf, Keras and TensorFlow; none of them is special in a shell or a glob pattern.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def check_names(names: Iterable[str], origin: object) -> None:
-    """Checks that each name is that of a file below the folder that it stands in.
+    """Checks that each name is a plain relative path that stays inside its folder.
 
     Args:
         names: Relative paths, as a manifest or a repository gives them.
-        origin: Whose they are, as messages call it.
+        origin: Source of the names, for error messages.
 
     Raises:
-        UnsafeModelError: At the first that is absolute, leads outside, or has other than plain characters.
+        UnsafeModelError: If a name is absolute, leads outside its folder, or has special characters.
     """
     for name in names:
         if name.startswith(("/", "\\", "~")) or re.match(r"[A-Za-z]:", name):
@@ -37,15 +37,15 @@ def check_names(names: Iterable[str], origin: object) -> None:
 
 
 def check_files(folder: Path) -> None:
-    """Checks that a folder holds plain files of a plausible size only.
+    """Checks that a folder holds only plain files of plausible size.
 
-    The links of a Hub cache, from a snapshot to the blobs beside it, are let through.
+    The links of a Hub cache, from a snapshot to the blobs beside it, are allowed.
 
     Args:
-        folder: Which is walked, but not followed out of.
+        folder: Folder to check; links out of it are not followed.
 
     Raises:
-        UnsafeModelError: At the first symbolic link, device or socket, or file too large for a model.
+        UnsafeModelError: If it holds a symbolic link, a device or socket, or a file too large for a model.
     """
     for file in sorted(folder.rglob("*")):
         if file.is_symlink() and not is_cache_link(file, folder):
@@ -59,10 +59,10 @@ def check_files(folder: Path) -> None:
 
 
 def check_size(file: Path, limit: int = MAX_BYTES) -> None:
-    """Checks that a file is not larger than what is read of its kind; it is not opened.
+    """Checks that a file is not larger than a limit, without opening it.
 
     Raises:
-        UnsafeModelError: If it is.
+        UnsafeModelError: If the file is larger.
     """
     size = file.stat().st_size
     if size > limit:
@@ -73,13 +73,13 @@ def check_size(file: Path, limit: int = MAX_BYTES) -> None:
 
 
 def is_cache_snapshot(folder: Path) -> bool:
-    """Tells whether a folder is a snapshot in a cache of the Hub: `models--user--name/snapshots/<sha>`."""
+    """Returns whether a folder is a snapshot in a cache of the Hub: `models--user--name/snapshots/<sha>`."""
     return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
 
 
 def is_cache_link(file: Path, folder: Path) -> bool:
-    """Tells whether a link leads from a snapshot in a cache of the Hub to the blobs of the same repository."""
-    # The folder of the blobs itself is no link, or else it could lead anywhere.
+    """Returns whether a link leads from a snapshot in a cache of the Hub to the blobs of the same repository."""
+    # The blob folder itself must not be a link, which could lead anywhere.
     return is_cache_snapshot(folder) and file.resolve().parent == folder.parent.parent.resolve() / "blobs"
 
 

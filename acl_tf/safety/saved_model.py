@@ -1,4 +1,4 @@
-"""What a SavedModel would do, read from its graph before TensorFlow loads it."""
+"""Checks of the graph of a SavedModel, made before TensorFlow loads it."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,13 +21,13 @@ INTERNAL = "__saved_model_"
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What a SavedModel is made of.
+class SavedModelContents:
+    """The signatures and operations of a SavedModel, and the reasons not to load it.
 
     Attributes:
-        signatures: `name → (inputs, outputs)`, each `name → "dtype shape"`.
-        operations: How often each occurs, functions and the bodies of loops included.
-        findings: What speaks against loading it; empty where nothing does.
+        signatures: Inputs and outputs of each signature: `name → (inputs, outputs)`, each `name → "dtype shape"`.
+        operations: Number of occurrences of each operation, also in functions and in the bodies of loops.
+        findings: Reasons not to load it; empty if there are none.
     """
 
     signatures: Mapping[str, tuple[Mapping[str, str], Mapping[str, str]]]
@@ -39,22 +39,22 @@ def check_saved_model(folder: Path) -> None:
     """Checks that a SavedModel consists of operations that only compute.
 
     Args:
-        folder: The one that holds `saved_model.pb`. Nothing of it is loaded.
+        folder: Folder that holds `saved_model.pb`. Nothing in it is loaded.
 
     Raises:
-        UnsafeModelError: If it cannot be read, or holds anything else.
+        UnsafeModelError: If it cannot be read, or holds other operations.
     """
-    findings = contents(folder).findings
+    findings = read_contents(folder).findings
     if findings:
         more = f" (and {len(findings) - 1} more; acl-tf inspect lists them)" if len(findings) > 1 else ""
         raise UnsafeModelError(f"{folder} is not safe to load: {findings[0]}{more}.")
 
 
-def contents(folder: Path) -> Contents:
-    """Reads what a SavedModel is made of.
+def read_contents(folder: Path) -> SavedModelContents:
+    """Reads the signatures and operations of a SavedModel, and finds reasons not to load it.
 
     Args:
-        folder: The one that holds `saved_model.pb`. Nothing of it is loaded.
+        folder: Folder that holds `saved_model.pb`. Nothing in it is loaded.
 
     Raises:
         UnsafeModelError: If it cannot be read.
@@ -65,7 +65,7 @@ def contents(folder: Path) -> Contents:
     file = folder / FILE
     others = sorted(other.name for other in folder.glob("saved_model.*") if other != file)
     if others:
-        # TensorFlow would load a saved_model.cpb in its stead.
+        # TensorFlow would load a saved_model.cpb instead.
         raise UnsafeModelError(f"{folder} holds a SavedModel in a form that is not read. Received: {others[0]!r}")
     if not file.is_file():
         raise UnsafeModelError(f"{folder} holds no {FILE}, so it is no SavedModel.")
@@ -79,7 +79,7 @@ def contents(folder: Path) -> Contents:
         raise UnsafeModelError(f"{file} must hold one graph. Received: {len(saved_model.meta_graphs)}")
     graph = _MetaGraph(saved_model.meta_graphs[0])
     check_names((asset.filename for asset in graph.meta_graph.asset_file_def), file)
-    return Contents(
+    return SavedModelContents(
         signatures=dict(graph.signatures()),
         operations=Counter(node.op for _, node in graph.nodes()),
         findings=tuple(dict.fromkeys(graph.findings())),
@@ -87,7 +87,7 @@ def contents(folder: Path) -> Contents:
 
 
 class _MetaGraph:
-    """A graph, its library of functions, and who calls whom."""
+    """A graph and its library of functions."""
 
     def __init__(self, meta_graph: "meta_graph_pb2.MetaGraphDef") -> None:
         self.meta_graph = meta_graph
@@ -101,7 +101,7 @@ class _MetaGraph:
                 yield name, (_tensors(signature.inputs), _tensors(signature.outputs))
 
     def nodes(self) -> Iterator[tuple[str, "node_def_pb2.NodeDef"]]:
-        """Yields all nodes, each with the name of its function; empty: the graph itself."""
+        """Yields every node after the name of its function, which is empty for nodes of the graph itself."""
         for node in self.graph.node:
             yield "", node
         for function in self.graph.library.function:
@@ -109,7 +109,7 @@ class _MetaGraph:
                 yield function.signature.name, node
 
     def findings(self) -> Iterator[str]:
-        """Yields what is not allowed, and where it stands."""
+        """Yields a description of everything that is not allowed."""
         if not self.meta_graph.object_graph_def.nodes:
             yield "it is of TensorFlow 1's form, whose loader runs more of the graph"
         if len(self.functions) != len(self.graph.library.function) or len(self.top) != len(self.graph.node):
@@ -118,9 +118,9 @@ class _MetaGraph:
             if not name.startswith("__") and not name[:1].islower():
                 yield f"the function {name} is called like an operation"
         saver, restorer = self._saver_nodes()
-        for asker, ends in self._asked_for():
+        for caller, ends in self._entry_points():
             for node in sorted(self._ancestors(ends) & {saver, restorer}):
-                yield f"{asker} runs {node}, which writes or reads checkpoints"
+                yield f"{caller} runs {node}, which writes or reads checkpoints"
         if saver in self._ancestors([restorer]):
             yield f"what restores the variables runs {saver}, which writes checkpoints"
         public = self._reached_from(node for name, node in self.top.items() if name not in (saver, restorer))
@@ -132,30 +132,30 @@ class _MetaGraph:
             checkpoint = RESTORING if function in restoring else SAVING if function in saving else frozenset()
             if node.op not in ALLOWED | checkpoint and node.op not in self.functions:
                 yield f"the operation {node.op} in {f'the function {function}' if function else 'the graph'}"
-        for asker, ends in self._asked_for():
+        for caller, ends in self._entry_points():
             if self._operations(self._ancestors(ends) - {saver, restorer}) & ASSIGNING:
-                yield f"{asker} changes variables"
+                yield f"{caller} changes variables"
 
     def _saver_nodes(self) -> tuple[str, str]:
-        """Returns the nodes that write and that read the checkpoint of the variables."""
+        """Returns the node that writes the checkpoint of the variables, and the node that reads it."""
         saver = self.meta_graph.saver_def
         return _node_name(saver.save_tensor_name), _node_name(saver.restore_op_name)
 
     def _restoring(self, restorer: str) -> set[str]:
-        """Returns the functions that read the checkpoint that they are told to read, and no other on this machine."""
-        told = _node_name(self.meta_graph.saver_def.filename_tensor_name)
-        if restorer not in self.top or told not in self.top or self.top[told].op != "Placeholder":
+        """Returns the functions that read only the checkpoint whose path is passed to them, and no other file."""
+        passed = _node_name(self.meta_graph.saver_def.filename_tensor_name)
+        if restorer not in self.top or passed not in self.top or self.top[passed].op != "Placeholder":
             return set()
-        node, found = self.top[restorer], set()
+        node, restoring = self.top[restorer], set()
         for function in (self.functions[name] for name in self._called(node) if name in self.functions):
             given = dict(zip((arg.name for arg in function.signature.input_arg), map(_node_name, node.input)))
             read = [inner.input[0] for inner in function.node_def if inner.op in RESTORING and inner.input]
-            if all(given.get(name) == told for name in read):
-                found.add(function.signature.name)
-        return found
+            if all(given.get(name) == passed for name in read):
+                restoring.add(function.signature.name)
+        return restoring
 
-    def _asked_for(self) -> Iterator[tuple[str, list[str]]]:
-        """Yields whatever a client or the loader runs by name: who asks, and for which tensors or nodes."""
+    def _entry_points(self) -> Iterator[tuple[str, list[str]]]:
+        """Yields everything that a client or the loader runs by name: a description, and the tensors or nodes."""
         for name, signature in sorted(self.meta_graph.signature_def.items()):
             tensors = (*signature.inputs.values(), *signature.outputs.values())
             yield f"the signature {name}", [part for tensor in tensors for part in _parts(tensor)]
@@ -164,24 +164,24 @@ class _MetaGraph:
             yield f"the collection {name}", list(collection.node_list.value)
 
     def _replacements(self) -> Iterator[str]:
-        """Yields the functions that TensorFlow may run in place of others, or as their gradients."""
+        """Yields the functions that TensorFlow may run instead of others, or as their gradients."""
         yield from (gradient.gradient_func for gradient in self.graph.library.gradient)
         yield from (gradient.gradient_func for gradient in self.graph.library.registered_gradients)
         yield from (name for name, function in self.functions.items() if "api_implements" in function.attr)
 
     def _ancestors(self, tensors: Iterable[str]) -> set[str]:
-        """Returns the names of all nodes of the graph that run when these tensors are asked for."""
-        found: set[str] = set()
+        """Returns the names of all nodes of the graph that these tensors depend on."""
+        ancestors: set[str] = set()
         waiting = [_node_name(tensor) for tensor in tensors]
         while waiting:
             name = waiting.pop()
-            if name in self.top and name not in found:
-                found.add(name)
+            if name in self.top and name not in ancestors:
+                ancestors.add(name)
                 waiting += [_node_name(tensor) for tensor in self.top[name].input]
-        return found
+        return ancestors
 
     def _operations(self, names: Iterable[str]) -> set[str]:
-        """Returns the operations of nodes of the graph, and of all functions that they call."""
+        """Returns the operations of some nodes of the graph and of all functions that they call."""
         nodes = [self.top[name] for name in names]
         called = [inner for name in self._reached_from(nodes) for inner in self.functions[name].node_def]
         return {node.op for node in [*nodes, *called]}
@@ -190,19 +190,19 @@ class _MetaGraph:
         return self._closure(name for node in nodes for name in self._called(node))
 
     def _closure(self, names: Iterable[str]) -> set[str]:
-        """Returns these functions and all that they call."""
-        found: set[str] = set()
+        """Returns these functions and all functions that they call, directly or not."""
+        reached: set[str] = set()
         waiting = list(names)
         while waiting:
             name = waiting.pop()
-            if name in self.functions and name not in found:
-                found.add(name)
+            if name in self.functions and name not in reached:
+                reached.add(name)
                 for node in self.functions[name].node_def:
                     waiting += self._called(node)
-        return found
+        return reached
 
     def _called(self, node: "node_def_pb2.NodeDef") -> list[str]:
-        """Returns the functions that a node calls: by its operation, or by any of its attributes."""
+        """Returns the functions that a node calls, by its operation or by one of its attributes."""
         named = [node.op] if node.op in self.functions else []
         return named + [name for value in node.attr.values() for name in _functions_in(value)]
 
@@ -215,7 +215,7 @@ def _functions_in(value: "attr_value_pb2.AttrValue") -> Iterator[str]:
 
 
 def _functions_of_objects(meta_graph: "meta_graph_pb2.MetaGraphDef") -> Iterator[str]:
-    """Yields the functions that can be called on the loaded object."""
+    """Yields the names of the functions that can be called on the loaded object."""
     for node in meta_graph.object_graph_def.nodes:
         yield from node.function.concrete_functions
         if node.bare_concrete_function.concrete_function_name:
@@ -238,14 +238,14 @@ def _parts(info: "meta_graph_pb2.TensorInfo") -> list[str]:
 def _tensors(infos: Mapping[str, Any]) -> dict[str, str]:
     from tensorflow import dtypes
 
-    def described(info: Any) -> str:
+    def dtype_and_shape(info: Any) -> str:
         try:
             kind = dtypes.as_dtype(info.dtype).name
         except TypeError:
             kind = "of no known type"
         return f"{kind} {_shape(info.tensor_shape)}"
 
-    return {name: described(info) for name, info in sorted(infos.items())}
+    return {name: dtype_and_shape(info) for name, info in sorted(infos.items())}
 
 
 def _shape(shape: Any) -> str:

@@ -14,12 +14,18 @@ class ScheduleSettings(Section):
 
     Attributes:
         learning_rate: Rate at the end of the warm-up.
-        warmup_epochs: Length of the linear warm-up from 0; none: min(10, 10 % of the epochs).
+        warmup_epochs: Length of the linear warm-up; none: min(10, 10 % of the epochs).
+        warmup_from: Rate at the start of the warm-up.
+        rate_per: `step`, or `epoch`: the rate is constant within an epoch.
+        cosine_epochs: Length of the cosine where the rate is one per epoch; none: all epochs after the warm-up.
         final_learning_rate: Rate at which the cosine ends.
     """
 
     learning_rate: Positive = 5.0
     warmup_epochs: NonNegative | None = None
+    warmup_from: NonNegative = 0.0
+    rate_per: Literal["step", "epoch"] = "step"
+    cosine_epochs: Count | None = None
     final_learning_rate: NonNegative = 1e-6
 
 

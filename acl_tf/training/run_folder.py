@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from acl_tf import onednn
 from acl_tf.config import (
     AnyConfig,
     CommandConfig,
@@ -24,7 +25,7 @@ from acl_tf.config import (
 )
 from acl_tf.errors import UsageError
 from acl_tf.files import tidy, write_atomically
-from acl_tf.record_text import flat
+from acl_tf.nested import flat
 from acl_tf.versions import versions
 
 # What may differ when a run goes on: where things are and how often they are written, never what is computed.
@@ -50,7 +51,7 @@ class RunFolder:
         model: The model folder, once the run has ended.
         model_last: That of the last epoch, where `model` is that of the best one.
         records: `records.jsonl`: what the run measured of its own model.
-        about: `run.json`: versions, host, git revision, command line, start, end, status.
+        about: `run.json`: versions, oneDNN, host, git revision, command line, start, end, status.
     """
 
     def __init__(self, path: Path) -> None:
@@ -151,6 +152,7 @@ class RunFolder:
             "command": shlex.join(sys.argv),
             "host": platform.node(),
             "versions": versions(),
+            "onednn": onednn.decision(),
             "git_revision": _git_revision(),
         }
 

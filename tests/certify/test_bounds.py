@@ -10,11 +10,11 @@ from scipy import stats
 
 from acl_tf.certify.bounds import (
     Certificate,
+    certificate_of,
     certified_radius,
-    certify,
     largest_radius,
     lower_confidence_bound,
-    predict,
+    prediction_of,
 )
 
 # The lower confidence bound
@@ -109,16 +109,16 @@ def test_predict_abstains_as_the_test_demands(votes, alpha):
         p_value = sum(weight for weight in weights if weight <= weights[first]) / 2**votes
         counts = np.array([0, first, votes - first])
         expected = None if p_value > alpha else 1 if first > votes - first else 2
-        assert predict(counts, alpha) == expected
+        assert prediction_of(counts, alpha) == expected
 
 
 def test_predict_looks_at_the_first_two_classes_alone():
-    assert predict(np.array([10, 0, 0]), 0.001) is None  # 2/1024
-    assert predict(np.array([11, 0, 0]), 0.001) == 0
-    assert predict(np.array([30, 5, 5]), 0.001) == predict(np.array([30, 5, 0]), 0.001) == 0
-    assert predict(np.array([5, 5]), 0.999) is None
+    assert prediction_of(np.array([10, 0, 0]), 0.001) is None  # 2/1024
+    assert prediction_of(np.array([11, 0, 0]), 0.001) == 0
+    assert prediction_of(np.array([30, 5, 5]), 0.001) == prediction_of(np.array([30, 5, 0]), 0.001) == 0
+    assert prediction_of(np.array([5, 5]), 0.999) is None
     with pytest.raises(ValueError, match="at least one vote"):
-        predict(np.zeros(3, int), 0.001)
+        prediction_of(np.zeros(3, int), 0.001)
 
 
 def test_predict_is_wrong_no_more_often_than_alpha():
@@ -126,7 +126,7 @@ def test_predict_is_wrong_no_more_often_than_alpha():
     random = np.random.default_rng(0)
     for alpha in (0.05, 0.3):
         drawn, times = np.unique(random.multinomial(100, [0.5, 0.5], 4000), axis=0, return_counts=True)
-        share = np.average([predict(counts, alpha) is not None for counts in drawn], weights=times)
+        share = np.average([prediction_of(counts, alpha) is not None for counts in drawn], weights=times)
         assert alpha / 2 < share <= alpha + 4 * math.sqrt(alpha / 4000)
 
 
@@ -136,17 +136,17 @@ def test_predict_is_wrong_no_more_often_than_alpha():
 def test_certify_is_the_bound_and_the_radius():
     selection, counts = np.array([1, 9]), np.array([40, 960])
     lower = lower_confidence_bound(960, 1000, 0.01)
-    assert certify(selection, counts, 0.5, 0.01) == Certificate(1, 0.5 * stats.norm.ppf(lower))
+    assert certificate_of(selection, counts, 0.5, 0.01) == Certificate(1, 0.5 * stats.norm.ppf(lower))
 
 
 def test_the_first_draws_choose_the_class():
     """Where the others disagree with them there is no certificate: choosing by those would break the bound."""
-    assert certify(np.array([9, 1]), np.array([0, 1000]), 0.5, 0.01) == Certificate(None, 0.0)
+    assert certificate_of(np.array([9, 1]), np.array([0, 1000]), 0.5, 0.01) == Certificate(None, 0.0)
 
 
 def test_certify_abstains_where_the_bound_is_no_majority():
     votes = next(k for k in range(501, 1000) if lower_confidence_bound(k, 1000, 0.001) > 0.5)
-    below, above = (certify(np.array([0, 9]), np.array([1000 - k, k]), 0.5, 0.001) for k in (votes - 1, votes))
+    below, above = (certificate_of(np.array([0, 9]), np.array([1000 - k, k]), 0.5, 0.001) for k in (votes - 1, votes))
     assert below == Certificate(None, 0.0)
     assert above.label == 1 and 0 < above.radius < 0.01
 
@@ -158,12 +158,12 @@ def test_certificates_of_a_linear_classifier_are_true(margin):
     probability = stats.norm.cdf(margin / sigma)
     random = np.random.default_rng(0)
     radii = [
-        certify(np.array([0, 1]), np.array([draws - votes, votes]), sigma, alpha).radius
+        certificate_of(np.array([0, 1]), np.array([draws - votes, votes]), sigma, alpha).radius
         for votes in random.binomial(draws, probability, 4000)
     ]
     assert np.mean(np.array(radii) > margin) <= alpha + 4 * math.sqrt(alpha / 4000)
     assert certified_radius(probability, sigma) == pytest.approx(margin)
     many = 10**9
     votes = round(many * probability)
-    limit = certify(np.array([0, 1]), np.array([many - votes, votes]), sigma, alpha)
+    limit = certificate_of(np.array([0, 1]), np.array([many - votes, votes]), sigma, alpha)
     assert limit.radius == pytest.approx(margin, abs=1e-3)

@@ -66,9 +66,9 @@ def test_as_many_classes_are_needed(loaded, folder):
 
 
 def test_what_it_is_in_words(loaded):
-    assert loaded.described() == "images of 4x4 pixels, 2 classes"
+    assert loaded.summary() == "images of 4x4 pixels, 2 classes"
     free = replace(loaded, image_size=None)
-    assert free.described() == "images of any pixels, 2 classes"
+    assert free.summary() == "images of any pixels, 2 classes"
 
 
 # What is no classifier

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from acl_tf.attacks.autoattack.suite import AutoAttack
 from acl_tf.classifiers.loading import load_classifier
-from acl_tf.classifiers.saved_model import digest, is_saved_model, load_served
+from acl_tf.classifiers.saved_model import digest, is_saved_model, load_serving_signature
 from acl_tf.errors import ModelFolderError, UnsafeModelError
 from acl_tf.export.saved_model import export_saved_model
 from tests.evaluate.scenes import brightness, greys
@@ -35,7 +35,7 @@ def save(path: Path, step: Callable | None = None, name: str = "serving_default"
 
 def complaint(path: Path) -> str:
     with pytest.raises(ModelFolderError) as error:
-        load_served(path)
+        load_serving_signature(path)
     return str(error.value).replace(str(path), "PATH")
 
 
@@ -64,23 +64,23 @@ def test_gradients_pass_its_signature(exported):
 
 def test_an_input_and_an_output_of_any_name(tmp_path):
     save(tmp_path / "model")
-    served = load_served(tmp_path / "model")
+    signature = load_serving_signature(tmp_path / "model")
     expected = IMAGES.mean(axis=(1, 2))[:, :2]
-    np.testing.assert_allclose(served.logits(tf.constant(IMAGES)), expected, atol=1e-6)
-    assert (served.input_shape, served.output_shape) == ((None, 4, 4, 3), (None, 2))
+    np.testing.assert_allclose(signature.logits(tf.constant(IMAGES)), expected, atol=1e-6)
+    assert (signature.input_shape, signature.output_shape) == ((None, 4, 4, 3), (None, 2))
 
 
 def test_logits_beside_other_outputs(tmp_path):
     save(tmp_path / "model", lambda logits: {"classes": tf.argmax(logits, 1), "logits": 2 * logits})
-    served = load_served(tmp_path / "model")
-    np.testing.assert_allclose(served.logits(tf.constant(IMAGES)), 2 * IMAGES.mean(axis=(1, 2))[:, :2], atol=1e-6)
+    signature = load_serving_signature(tmp_path / "model")
+    np.testing.assert_allclose(signature.logits(tf.constant(IMAGES)), 2 * IMAGES.mean(axis=(1, 2))[:, :2], atol=1e-6)
 
 
 def test_the_variables_outlive_whoever_loaded_them(tmp_path):
     import gc
 
     save(tmp_path / "model")
-    logits = load_served(tmp_path / "model").logits
+    logits = load_serving_signature(tmp_path / "model").logits
     gc.collect()
     assert logits(tf.constant(IMAGES)).shape == (8, 2)
 
@@ -134,7 +134,7 @@ def test_an_encoder(tmp_path):
 def test_one_that_would_do_more_than_compute(tmp_path):
     marker = tmp_path / "marker"
     hostile.save(tmp_path / "model", hostile.write(marker))
-    for load in (load_served, lambda path: load_classifier(str(path))):
+    for load in (load_serving_signature, lambda path: load_classifier(str(path))):
         with pytest.raises(UnsafeModelError, match="WriteFile"):
             load(tmp_path / "model")
     assert not marker.exists()

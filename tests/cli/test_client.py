@@ -14,7 +14,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from acl_tf.cli import run
-from acl_tf.client.server import shown
+from acl_tf.client.server import excerpt
 from tests.client.canned import NOTHING, PROBABILITIES, answering, canned_models, serving, url
 from tests.client.servers import Failure, Prediction, Rest, Status, grpc_server, rest_server
 
@@ -156,10 +156,10 @@ def test_an_image_that_no_message_holds(fail, image, monkeypatch):
     ("none.txt", None, "--classes cannot be read: No such file or directory."),
     ("empty.txt", b"", "--classes has no names of classes."),
     ("config.json", b'{"classes": null}', "--classes has no names of classes."),
-    ("config.json", b"[]", "--classes must be text with a name a line, or config.json of a model folder."),
-    ("config.json", b"[" * 100_000, "--classes must be text with a name a line, or config.json of a model folder."),
-    ("config.json", b"{", "--classes must be text with a name a line, or config.json of a model folder."),
-    ("latin.txt", b"\xe4", "--classes must be text with a name a line, or config.json of a model folder."),
+    ("config.json", b"[]", "--classes must be text with one name per line, or config.json of a model folder."),
+    ("config.json", b"[" * 100_000, "--classes must be text with one name per line, or config.json of a model folder."),
+    ("config.json", b"{", "--classes must be text with one name per line, or config.json of a model folder."),
+    ("latin.txt", b"\xe4", "--classes must be text with one name per line, or config.json of a model folder."),
 ])  # fmt: skip
 def test_classes_that_cannot_be_read(fail, image, tmp_path, name, content, message):
     file = tmp_path / name
@@ -261,7 +261,7 @@ def test_a_value_that_is_nested_too_deeply():
     value = []
     for _ in range(100_000):
         value = [value]
-    assert shown(value) == "a value that is nested too deeply"
+    assert excerpt(value) == "a value that is nested too deeply"
 
 
 @pytest.mark.parametrize("outputs", ['"logits"', "[1, 2]", "[[]]", "null"])

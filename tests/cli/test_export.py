@@ -43,10 +43,10 @@ def logits(path: Path) -> np.ndarray:
 
 
 def operations(path: Path) -> dict[str, int]:
-    from acl_tf.safety.saved_model import check_saved_model, contents
+    from acl_tf.safety.saved_model import check_saved_model, read_contents
 
     check_saved_model(path)
-    return contents(path).operations
+    return read_contents(path).operations
 
 
 @pytest.mark.slow
@@ -76,15 +76,15 @@ def test_a_base_path(model, tmp_path, capsys):
 def test_an_encoder_in_a_lone_file(model, tmp_path, capsys):
     import keras
 
-    from acl_tf.safety.saved_model import contents
+    from acl_tf.safety.saved_model import read_contents
 
     classifier = keras.saving.load_model(model / "model.keras")
     keras.Model(classifier.input, classifier.layers[-2].output).save(tmp_path / "encoder.keras")
     path = export(capsys, tmp_path / "encoder.keras", tmp_path / "served")
-    assert contents(path).signatures["uint8"][1] == {"features": "float32 (?, 32)"}
+    assert read_contents(path).signatures["uint8"][1] == {"features": "float32 (?, 32)"}
     shutil.copy(model / "model.keras", tmp_path / "classifier.keras")
     path = export(capsys, tmp_path / "classifier.keras", tmp_path / "served")
-    assert list(contents(path).signatures["uint8"][1]) == ["logits", "probabilities"]
+    assert list(read_contents(path).signatures["uint8"][1]) == ["logits", "probabilities"]
 
 
 def test_a_run_folder(model, tmp_path, capsys):

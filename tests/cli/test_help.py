@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 import acl_tf
-from acl_tf import cli
+from acl_tf import cli, onednn
 from acl_tf.cli import COMMANDS
 
 WIDTH = 110
@@ -47,4 +47,4 @@ def test_help_of_a_command(name, flag):
 @pytest.mark.parametrize("command", [["-m", "acl_tf"], ["-c", "from acl_tf.cli import main; main()"]])
 def test_version(command):
     done = subprocess.run([sys.executable, *command, "--version"], capture_output=True, text=True, check=True)
-    assert done.stdout == f"acl-tf, version {acl_tf.__version__}\n"
+    assert done.stdout == f"acl-tf, version {acl_tf.__version__}\n{onednn.describe()}\n"

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from acl_tf.data import augment, color
 from acl_tf.data.augment import Augmentation
+from tests.conftest import shared
 from tests.reference import augment as reference
 
 NOTHING = {
@@ -93,13 +94,26 @@ BOXES = [
 ]
 
 
+@pytest.mark.parametrize("interpolation", augment.INTERPOLATIONS)
 @pytest.mark.parametrize("size", [16, 32, 224])
-def test_resize_matches_pillow(size):
+def test_resize_matches_pillow(size, interpolation):
     images = noise(len(BOXES), 96)
-    crops = augment.resize_crops(images, BOXES, size).numpy()
+    crops = augment.resize_crops(images, BOXES, size, interpolation=interpolation).numpy()
     for image, box, crop in zip(images, BOXES, crops):
-        np.testing.assert_allclose(crop, reference.pillow_resize_crop_unrounded(image, box, size), atol=2e-5)
-        np.testing.assert_allclose(crop, reference.pillow_resize_crop(image, box, size), atol=1.5 / 255)
+        unrounded = reference.pillow_resize_crop_unrounded(image, box, size, interpolation)
+        np.testing.assert_allclose(crop, unrounded, atol=2e-5)
+        np.testing.assert_allclose(crop, reference.pillow_resize_crop(image, box, size, interpolation), atol=1.5 / 255)
+
+
+@pytest.mark.parametrize("interpolation", augment.INTERPOLATIONS)
+def test_pixels_are_resized_as_bytes_are(interpolation):
+    images = noise(len(BOXES), 96)
+    pixels = tf.constant(images, tf.float32) / 255.0
+    np.testing.assert_allclose(
+        augment.resize_crops(pixels, BOXES, 32, interpolation=interpolation),
+        augment.resize_crops(images, BOXES, 32, interpolation=interpolation),
+        atol=2e-6,
+    )
 
 
 def test_resize_mirrors_exactly():
@@ -143,8 +157,8 @@ def test_grayscale_makes_channels_equal_where_selected():
 # Random parameters
 
 
-def draw(augmentation: Augmentation, count: int) -> dict[str, np.ndarray]:
-    parameters = augmentation._parameters(tf.zeros((count, 8, 8, 3), tf.uint8), SEED, offset=0, total=None)
+def draw(augmentation: Augmentation, count: int, strength: float | None = None, size: int = 8) -> dict[str, np.ndarray]:
+    parameters = augmentation._parameters(tf.zeros((count, size, size, 3), tf.uint8), SEED, 0, None, strength)
     return {name: values.numpy() for name, values in parameters.items()}
 
 
@@ -191,6 +205,149 @@ def test_probabilities():
     assert_share(~same_images(jittered, pixels), 0.8)
     gray = Augmentation(**{**NOTHING, "grayscale_probability": 0.2})(images, SEED).numpy()
     assert_share(np.all(gray == gray[..., :1], axis=(1, 2, 3)), 0.2)
+
+
+# Strength
+
+
+@pytest.mark.parametrize("strength", [0.75, tf.constant(0.5), np.float32(0.25)])
+@pytest.mark.parametrize(
+    "name, magnitude, middle",
+    [("brightness", 0.4, 1.0), ("contrast", 0.2, 1.0), ("saturation", 0.4, 1.0), ("hue", 0.1, 0.0)],
+)
+def test_the_strength_scales_the_range_of_the_jitter(name, magnitude, middle, strength):
+    values = np.sort(draw(Augmentation(**{name: magnitude}), 4_000, strength)[name])
+    lower, upper = middle - magnitude * float(strength), middle + magnitude * float(strength)
+    assert lower - 1e-6 <= values[0] and values[-1] <= upper + 1e-6
+    np.testing.assert_allclose(
+        (values - lower) / (upper - lower), np.linspace(0, 1, 4_000), atol=1.95 / math.sqrt(4_000)
+    )
+
+
+def test_a_factor_stays_positive_at_any_strength():
+    values = draw(Augmentation(brightness=1.6), 4_000, 0.75)["brightness"]
+    assert 0.0 <= values.min() < 0.01 and 2.19 < values.max() <= 2.2
+
+
+@pytest.mark.parametrize("strength", [0.05, 0.3, 1.0])
+def test_the_strength_scales_the_probabilities_of_jitter_and_greyscale_only(strength):
+    drawn, full = (draw(Augmentation(), 4_000, s) for s in (strength, None))
+    assert_share(drawn["jitter"], 0.8 * strength)
+    assert_share(drawn["grayscale"], 0.2 * strength)
+    np.testing.assert_array_equal(drawn["flip"], full["flip"])
+    np.testing.assert_array_equal(drawn["order"], full["order"])
+
+
+@pytest.mark.parametrize("strength", [0.2, 0.6, tf.constant(0.9)])
+def test_the_strength_narrows_the_areas_of_the_crops(strength):
+    """The smallest is 1 - 0.9 s; the shapes are torchvision's at that scale."""
+    smallest = 1 - 0.9 * float(strength)
+    boxes = draw(Augmentation(), 5_000, strength, size=96)["boxes"]
+    random = np.random.default_rng(0)
+    expected = np.array(
+        [reference.random_resized_crop_box(random, 96, 96, (smallest, 1.0), (3 / 4, 4 / 3)) for _ in boxes]
+    )
+    assert np.all((boxes[:, 2] + 0.5) * (boxes[:, 3] + 0.5) >= smallest * 96 * 96)
+    for ours, theirs in zip(area_ratio_and_coordinates(boxes), area_ratio_and_coordinates(expected)):
+        tolerance = 5 * theirs.std() * math.sqrt(2 / len(boxes))
+        assert abs(ours.mean() - theirs.mean()) < tolerance
+        assert abs(ours.std() - theirs.std()) < tolerance
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 10, 19])
+def test_dynacl_has_the_published_ranges(epoch):
+    with np.load(shared("parity", "dynacl.npz")) as arrays:
+        strength, smallest, _, *limits = arrays["schedule/1000/augmentation"][epoch]
+    drawn = draw(Augmentation(), 4_000, tf.constant(strength, tf.float32), size=96)
+    for name, lower, upper in zip(("brightness", "contrast", "saturation", "hue"), limits[0:8:2], limits[1:8:2]):
+        assert lower - 1e-6 <= drawn[name].min() < lower + 0.005 * (upper - lower)
+        assert upper - 0.005 * (upper - lower) < drawn[name].max() <= upper + 1e-6
+    assert_share(drawn["jitter"], limits[8])
+    assert_share(drawn["grayscale"], limits[9])
+    sides = drawn["boxes"][:, 2:].T
+    assert np.all((sides[0] + 0.5) * (sides[1] + 0.5) >= smallest * 96 * 96)
+    assert (sides[0] * sides[1]).min() < (smallest + 0.01) * 96 * 96
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_strength_one_is_no_strength(jit_compile):
+    images = tf.constant(noise(12))
+    augmentation = Augmentation(crop_scale=(0.08, 1.0), brightness=0.3)
+    plain = tf.function(lambda: augmentation(images, SEED), jit_compile=jit_compile)()
+    given = tf.function(lambda s: augmentation(images, SEED, strength=s), jit_compile=jit_compile)
+    np.testing.assert_allclose(given(tf.constant(1.0)), plain, rtol=0, atol=1e-6 if jit_compile else 0)  # XLA contracts
+    np.testing.assert_array_equal(augmentation(images, SEED, strength=1.0), augmentation(images, SEED))
+
+
+def test_strength_zero_leaves_the_flip_and_the_ratio():
+    images = noise(64)
+    views = Augmentation(crop_ratio=(1.0, 1.0))(images, SEED, strength=0.0).numpy()
+    pixels = images / np.float32(255)
+    flipped = same_images(views, pixels[:, :, ::-1])
+    assert 0 < flipped.sum() < 64
+    assert np.all(flipped | same_images(views, pixels))
+
+
+def test_a_strength_that_changes_traces_once():
+    images, augmentation, traces = tf.constant(noise(4)), Augmentation(), []
+
+    @tf.function
+    def views(strength: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        traces.append(strength)
+        return augmentation.two_views(images, SEED, strength=strength)
+
+    for strength in (1.0, 0.95, 0.5):
+        for view, expected in zip(
+            views(tf.constant(strength)), augmentation.two_views(images, SEED, strength=strength)
+        ):
+            np.testing.assert_allclose(view, expected, atol=1e-5)
+    assert len(traces) == 1
+
+
+# Order of the stages
+
+
+def by_hand(augmentation: Augmentation, images: np.ndarray) -> np.ndarray:
+    """Each stage by NumPy or Pillow, one image at a time, with the parameters that were drawn."""
+    parameters = {
+        name: values.numpy() for name, values in augmentation._parameters(tf.constant(images), SEED, 0, None).items()
+    }
+    size = images.shape[1]
+    views = []
+    for k, image in enumerate(images / 255.0):
+        own = {name: values[k] for name, values in parameters.items()}
+        factors = [own[name] for name in ("brightness", "contrast", "saturation", "hue")]
+        for stage in augmentation.stages:
+            if stage == "crop":
+                image = reference.pillow_resize_crop_unrounded(
+                    255 * image, own["boxes"], size, augmentation.interpolation
+                )
+            elif stage == "flip" and own["flip"]:
+                image = image[:, ::-1]
+            elif stage == "jitter" and own["jitter"]:
+                image = reference.color_jitter(image, factors, own["order"])
+            elif stage == "grayscale" and own["grayscale"]:
+                image = np.repeat(reference.grayscale(image)[..., np.newaxis], 3, axis=-1)
+        views.append(image)
+    return np.stack(views)
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        augment.STAGES,
+        ("jitter", "grayscale", "flip", "crop"),
+        ("jitter", "crop", "flip", "grayscale"),
+        ("flip", "crop", "grayscale", "jitter"),
+    ],
+)
+def test_stages_follow_their_order(stages):
+    # Smooth images: at noise, hue jumps where a channel takes the lead.
+    ramp = np.linspace(0, 200, 16)[:, np.newaxis, np.newaxis] + np.linspace(0, 50, 16)[:, np.newaxis]
+    images = (ramp * np.random.default_rng(0).uniform(0.3, 1.0, (16, 1, 1, 3))).astype(np.uint8)
+    augmentation = Augmentation(stages=stages, interpolation="bilinear", grayscale_probability=0.4, hue=0.02)
+    views = augmentation(images, SEED)
+    np.testing.assert_allclose(views, by_hand(augmentation, images), atol=2e-4)
 
 
 # The whole augmentation
@@ -246,6 +403,22 @@ def test_two_views_in_a_function(jit_compile):
     assert not same_images(*(view.numpy() for view in views)).any()
 
 
+def test_any_number_of_views_begins_with_the_same_ones():
+    images, augmentation = noise(6), Augmentation()
+    two = augmentation.two_views(images, SEED)
+    for count in (1, 2, 3):
+        views = augmentation.views(images, SEED, count)
+        assert len(views) == count
+        for number, view in enumerate(views):
+            seed = tf.random.experimental.stateless_fold_in(SEED, number, alg="philox")
+            np.testing.assert_allclose(view, augmentation(images, seed), atol=1e-5)
+        for view, expected in zip(views, two):
+            np.testing.assert_allclose(view, expected, atol=1e-5)
+    with pytest.raises(ValueError) as error:
+        augmentation.views(images, SEED, 0)
+    assert str(error.value) == "`count` must be positive. Received: count=0"
+
+
 def test_views_depend_on_the_seed_alone():
     images, augmentation = noise(16), Augmentation()
     np.testing.assert_array_equal(augmentation(images, SEED), augmentation(images, SEED))
@@ -294,6 +467,8 @@ def test_every_argument_is_an_attribute():
         "hue": 0.4,
         "jitter_probability": 0.5,
         "grayscale_probability": 0.6,
+        "stages": ("jitter", "grayscale", "flip", "crop"),
+        "interpolation": "bilinear",
     }
     assert list(arguments) == list(inspect.signature(Augmentation).parameters)
     assert vars(Augmentation(**arguments)) == arguments
@@ -321,6 +496,21 @@ def test_invalid_arguments(name, value, requirement):
     with pytest.raises(ValueError) as error:
         Augmentation(**{name: value})
     assert str(error.value) == f"`{name}` {requirement}. Received: {name}={value}"
+
+
+@pytest.mark.parametrize("stages", [("crop", "flip", "jitter"), ("crop", "crop", "flip", "jitter"), ("blur",)])
+def test_stages_are_all_four(stages):
+    with pytest.raises(ValueError) as error:
+        Augmentation(stages=stages)
+    assert str(error.value) == (
+        f"`stages` must be ('crop', 'flip', 'jitter', 'grayscale') in any order. Received: stages={stages}"
+    )
+
+
+def test_unknown_interpolation():
+    with pytest.raises(ValueError) as error:
+        Augmentation(interpolation="nearest")
+    assert str(error.value) == '`interpolation` must be "bicubic" or "bilinear". Received: interpolation=\'nearest\''
 
 
 @pytest.mark.parametrize(

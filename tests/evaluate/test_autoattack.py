@@ -82,7 +82,7 @@ def test_the_record():
 
 
 def test_the_standard_version():
-    record, _ = measured(dict(epsilon=10 / 255), target(brightness(classes=4), classes=4))
+    record, _ = measured({"epsilon": 10 / 255}, target(brightness(classes=4), classes=4))
     assert record["value"] == 0.75
     assert record["protocol"]["version"] == "standard"
     assert list(record["protocol"]["per_attack"]) == ["clean", "apgd-ce", "apgd-t", "fab-t", "square"]
@@ -93,7 +93,7 @@ def test_the_exact_robust_accuracy_of_a_linear_model(norm, order, epsilon):
     """Distance to the boundary: the score divided by the dual norm of the weights."""
     weights = random_weights(5)
     images = noise(weights, 30)
-    settings = dict(norm=norm, epsilon=epsilon, attacks=("fab-t",))
+    settings = {"norm": norm, "epsilon": epsilon, "attacks": ("fab-t",)}
     record, withstood = measured(settings, target(classifier(weights, 5)), images=images)
     away = np.abs(scores(weights, images.images)) / np.linalg.norm(weights.ravel(), order)
     sure = np.abs(away - epsilon) > 0.03 * epsilon
@@ -129,17 +129,17 @@ def smoothed() -> Target:
 
 
 def test_a_stochastic_target_is_attacked_by_the_version_for_such():
-    record, _ = measured(dict(epsilon=10 / 255), smoothed())
+    record, _ = measured({"epsilon": 10 / 255}, smoothed())
     protocol = record["protocol"]
     assert (protocol["version"], protocol["attacks"], protocol["eot"]) == ("rand", ["apgd-ce", "apgd-dlr"], 20)
     assert not any("stochastic" in warning for warning in protocol["warnings"])
-    chosen = measured(dict(epsilon=10 / 255, version="standard"), smoothed()).record["protocol"]
+    chosen = measured({"epsilon": 10 / 255, "version": "standard"}, smoothed()).record["protocol"]
     assert (chosen["version"], chosen["eot"]) == ("standard", 1)
 
 
 def test_of_a_smoothed_model_two_runs_are_the_same():
     """Whatever the batch size: noise is a function of seed, image and step."""
-    settings = dict(epsilon=10 / 255, attacks=("apgd-ce",))
+    settings = {"epsilon": 10 / 255, "attacks": ("apgd-ce",)}
     first = measured(settings, smoothed())
     second = measured(settings, smoothed(), batch_size=3)
     np.testing.assert_array_equal(first.withstood, second.withstood)
@@ -217,8 +217,8 @@ def test_a_finished_measurement_is_not_repeated(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"settings": dict(epsilon=11 / 255, attacks="apgd-ce+square")},
-        {"settings": dict(epsilon=10 / 255, attacks="square+apgd-ce")},
+        {"settings": {"epsilon": 11 / 255, "attacks": "apgd-ce+square"}},
+        {"settings": {"epsilon": 10 / 255, "attacks": "square+apgd-ce"}},
         {"seed": 1},
         {"model_sha256": "other"},
         {"images": greys().first(7)},
@@ -299,9 +299,9 @@ def test_settings_that_are_wrong(text, reason):
 
 
 def test_lists_that_are_none():
-    for attacks in ((), ("square", "square"), ("pgd",)):
+    for names in ((), ("square", "square"), ("pgd",)):
         with pytest.raises(ValueError, match="each once, joined by"):
-            AutoAttackAccuracy.Settings(attacks=attacks)
+            AutoAttackAccuracy.Settings(attacks=names)
 
 
 def test_a_transfer():

@@ -17,6 +17,7 @@ from acl_tf.data.image_set import ImageSet
 from acl_tf.errors import DataError, Interrupted, UsageError
 from acl_tf.evaluate import run as running
 from acl_tf.evaluate.config import EvaluateConfig
+from acl_tf.evaluate.images import load_images
 from acl_tf.evaluate.run import evaluate
 from acl_tf.model_folder.manifest import verify
 from acl_tf.records import read_file
@@ -127,7 +128,7 @@ def test_what_the_model_gets_has_its_shape(place):
 
     large = np.random.default_rng(0).integers(0, 256, (3, 9, 9, 3), np.uint8)
     np.savez(place / "noise.npz", images=large, labels=[0, 1, 1])
-    found = running.load_images(config(place), load_classifier(str(place / "run")))
+    found = load_images(config(place).data, load_classifier(str(place / "run")))
     assert found.images.shape == (3, 4, 4, 3) and found.images.dtype == np.uint8
 
 
@@ -154,7 +155,7 @@ def test_images_without_labels(place, monkeypatch):
         evaluate(config(place), place / "out")
     # As STL-10 stores its unlabelled split.
     unlabelled = ImageSet(np.zeros((2, 4, 4, 3), np.uint8), np.full(2, -1), ("a", "b"), "stl10", "unlabelled")
-    monkeypatch.setattr(running.sources, "load", lambda data: unlabelled)
+    monkeypatch.setattr("acl_tf.data.sources.load", lambda data: unlabelled)
     with pytest.raises(DataError) as error:
         evaluate(config(place), place / "out")
     assert str(error.value) == "stl10 has images without a label in this split. Received: 'unlabelled'"

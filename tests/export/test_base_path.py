@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from acl_tf.errors import UsageError
 from acl_tf.export import base_path
-from acl_tf.export.base_path import add_version, versions
+from acl_tf.export.base_path import add_version, version_numbers
 from acl_tf.export.served import ServedModel
 from tests.export.tiny import FLOATS, difference
 
@@ -39,7 +39,7 @@ def test_numbers(tmp_path, served, quick):
         (tmp_path / name).mkdir()
     for beyond in (2**63, 10**100):  # TF Serving reads 64 bits
         (tmp_path / str(beyond)).mkdir()
-    assert versions(tmp_path) == {7, 12}
+    assert version_numbers(tmp_path) == {7, 12}
     assert add_version(tmp_path, None, served) == tmp_path / "13"
     assert add_version(tmp_path, 2, served) == tmp_path / "2"
     assert add_version(tmp_path, None, served) == tmp_path / "14"
@@ -59,7 +59,7 @@ def test_a_version_that_is_there(tmp_path, served, quick, number):
 
 def test_after_the_last_version(tmp_path, served, quick):
     (tmp_path / str(2**63 - 1)).mkdir()
-    assert versions(tmp_path) == {2**63 - 1}
+    assert version_numbers(tmp_path) == {2**63 - 1}
     for number in (None, 2**63):
         with pytest.raises(UsageError) as error:
             add_version(tmp_path, number, served)
@@ -97,7 +97,7 @@ def test_a_failure_leaves_nothing(tmp_path, served, monkeypatch):
     monkeypatch.setattr(base_path, "export_saved_model", full)
     with pytest.raises(OSError, match="No space left on device"):
         add_version(tmp_path / "served", None, served)
-    assert versions(tmp_path / "served") == set()
+    assert version_numbers(tmp_path / "served") == set()
     assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
@@ -119,7 +119,7 @@ base_path.add_version(Path(sys.argv[1]), None, base_path.ServedModel(None, "enco
 def test_a_kill_leaves_no_version(tmp_path, served, quick):
     done = subprocess.run([sys.executable, "-c", KILLED, tmp_path / "served"], capture_output=True, check=False)
     assert done.returncode == -9
-    assert versions(tmp_path / "served") == set()
+    assert version_numbers(tmp_path / "served") == set()
     assert add_version(tmp_path / "served", None, served) == tmp_path / "served" / "1"
     assert os.listdir(tmp_path / "served") == ["1"]
 

@@ -16,7 +16,7 @@ from acl_tf.errors import AclTfError, UsageError
 from acl_tf.export import saved_model
 from acl_tf.export.saved_model import decoded, export_saved_model, export_trainable_saved_model
 from acl_tf.export.warm_up import write_warm_up_requests
-from acl_tf.safety.saved_model import check_saved_model, contents
+from acl_tf.safety.saved_model import check_saved_model, read_contents
 from tests.export.tiny import FLOATS, IMAGES, SIZE, batches, difference
 from tests.training.disk import LimitedFiles, SmallDisk
 
@@ -69,9 +69,9 @@ class TestSignatures:
             "image_bytes": {"image_bytes": "string (?)"},
         }
         logits = {"logits": "float32 (?, 3)", "probabilities": "float32 (?, 3)"}
-        assert contents(saved).signatures == {name: (inputs, logits) for name, inputs in taken.items()}
+        assert read_contents(saved).signatures == {name: (inputs, logits) for name, inputs in taken.items()}
         features = {"features": "float32 (?, 96)"}
-        assert contents(saved_encoder).signatures == {name: (inputs, features) for name, inputs in taken.items()}
+        assert read_contents(saved_encoder).signatures == {name: (inputs, features) for name, inputs in taken.items()}
 
     def test_every_signature_computes_what_the_keras_model_does(self, loaded, classifier):
         for images in batches():

@@ -21,7 +21,6 @@ from acl_tf.hub.names import HubName
 from acl_tf.hub.pull import fetch, pull
 from acl_tf.hub.push import Published, push
 from acl_tf.model_folder.manifest import verify
-from acl_tf.model_folder.read import load_encoder
 from acl_tf.model_folder.write import add_to_model_folder
 from tests.hub.conftest import complaint, environment
 from tests.hub.hub_storage import Blob
@@ -504,7 +503,7 @@ def test_a_tampered_model_is_not_loaded(hub, published):
 
 
 def test_an_encoder_to_train_further(published, model_folder):
-    remote, local = load_encoder("alice/model@v1"), load_encoder(model_folder)
+    remote, local = acl_tf.load_encoder("alice/model", revision="v1"), acl_tf.load_encoder(model_folder)
     for mine, theirs in zip(remote.variables, local.variables, strict=True):
         np.testing.assert_array_equal(mine.value.numpy(), theirs.value.numpy())
 

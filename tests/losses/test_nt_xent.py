@@ -5,6 +5,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from acl_tf.losses.nt_xent import nt_xent
+from tests.conftest import shared
 from tests.reference import nt_xent as reference
 
 temperatures = st.sampled_from([0.1, 0.5, 1.0])
@@ -19,9 +20,52 @@ def noise(batch: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @hypothesis.given(batch=st.integers(1, 9), dim=st.integers(1, 17), temperature=temperatures, seed=seeds)
 def test_matches_the_oracle(batch, dim, temperature, seed):
     z_i, z_j = noise(batch, dim, seed)
-    losses = nt_xent(tf.constant(z_i), tf.constant(z_j), temperature)
+    losses = nt_xent(tf.constant(z_i), tf.constant(z_j), temperature=temperature)
     assert losses.shape == (2 * batch,)
-    np.testing.assert_allclose(losses, reference.nt_xent(z_i, z_j, temperature), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(losses, reference.nt_xent(z_i, z_j, temperature=temperature), rtol=1e-9, atol=1e-12)
+
+
+@hypothesis.given(
+    views=st.integers(2, 4), batch=st.integers(1, 5), dim=st.integers(2, 9), temperature=temperatures, seed=seeds
+)
+def test_any_number_of_views_matches_the_oracle(views, batch, dim, temperature, seed):
+    z = np.random.default_rng(seed).normal(size=(views, batch, dim))
+    for stop_second in (False, True):
+        losses = nt_xent(*map(tf.constant, z), temperature=temperature, stop_second=stop_second)
+        assert losses.shape == (views * batch,)
+        np.testing.assert_allclose(losses, reference.nt_xent(*z, temperature=temperature), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("views", [2, 3])
+def test_a_stopped_second_factor_has_no_gradient(views):
+    z = list(map(tf.constant, np.random.default_rng(0).normal(size=(views, 4, 5))))
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        loss = tf.reduce_sum(nt_xent(*z, temperature=0.3, stop_second=True))
+    expected = reference.gradients_with_constant_seconds(*z, temperature=0.3)
+    for gradient, right in zip(tape.gradient(loss, z), expected, strict=True):
+        np.testing.assert_allclose(gradient, right, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name, views", [("two", "12"), ("three", "123")])
+def test_matches_the_published_code_of_rocl(name, views):
+    with np.load(shared("parity", "rocl.npz")) as arrays:
+        rocl = {key.removeprefix("nt_xent/"): arrays[key] for key in arrays if key.startswith("nt_xent/")}
+    z = [tf.constant(rocl[f"z_{view}"]) for view in views]
+    with tf.GradientTape() as tape:
+        tape.watch(z)
+        loss = tf.reduce_mean(nt_xent(*z, stop_second=True))
+    np.testing.assert_allclose(loss, rocl[f"{name}/loss"], rtol=1e-5)
+    for gradient, view in zip(tape.gradient(loss, z), views, strict=True):
+        expected = rocl[f"{name}/grad_{view}"]
+        assert np.linalg.norm(gradient - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_there_must_be_two_views(count):
+    with pytest.raises(ValueError) as error:
+        nt_xent(*[tf.eye(2)] * count)
+    assert str(error.value) == f"`nt_xent` compares two or more views. Received: {count}"
 
 
 def test_matches_the_published_code(parity):
@@ -89,5 +133,5 @@ def test_batch_may_be_unknown_until_run_time():
 @pytest.mark.parametrize("temperature", [0, 0.0, -0.5])
 def test_temperature_must_be_positive(temperature):
     with pytest.raises(ValueError) as error:
-        nt_xent(tf.eye(2), tf.eye(2), temperature)
+        nt_xent(tf.eye(2), tf.eye(2), temperature=temperature)
     assert str(error.value) == f"`temperature` must be positive. Received: temperature={temperature}"

@@ -5,7 +5,7 @@ import pytest
 
 from acl_tf.errors import ModelFolderError, UnsafeModelError
 from acl_tf.files import sha256
-from acl_tf.model_folder.manifest import Entry, manifest_text, read_manifest, verify, write_manifest
+from acl_tf.model_folder.manifest import FileEntry, manifest_text, read_manifest, verify, write_manifest
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # SHA-256 of nothing
 
@@ -33,8 +33,8 @@ def test_what_is_written(folder):
         }
     }
     assert read_manifest(folder / "manifest.json") == {
-        "a.txt": Entry(1, sha256(folder / "a.txt")),
-        "sub/deep/empty": Entry(0, EMPTY),
+        "a.txt": FileEntry(1, sha256(folder / "a.txt")),
+        "sub/deep/empty": FileEntry(0, EMPTY),
     }
     verify(folder)
 

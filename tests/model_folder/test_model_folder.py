@@ -123,6 +123,7 @@ def test_config(written):
         "arch": "resnet18",
         "width": 0.0625,
         "stem": "cifar",
+        "stem_padding": 1,
         "input_shape": [16, 16, 3],
         "features": 32,
         "classes": None,

@@ -9,11 +9,13 @@ import pytest
 import tensorflow as tf
 
 from acl_tf.errors import UsageError
+from acl_tf.export.pytorch import import_state
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import IMAGENET_MEAN, IMAGENET_STD, Encoder
-from acl_tf.models.heads import ProjectionHead
+from acl_tf.models.heads import MLPHead, ProjectionHead
 from acl_tf.models.paired_batch_norm import PairedBatchNormalization
 from acl_tf.models.paired_model import PairedModel, extract_branch
+from tests.conftest import shared
 
 IMAGES = np.random.default_rng(0).random((4, 16, 16, 3)).astype("float32")
 SMALL: dict[str, Any] = {"width": 0.125, "image_shape": (16, 16, 3)}
@@ -23,6 +25,13 @@ PAIRED_MODELS = {
     "encoder": (Encoder, {**SMALL, "mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6)}, IMAGES, 64),
     "single_encoder": (Encoder, {**SMALL, "batch_norm": "single", "stem": "imagenet"}, IMAGES, 64),
     "wide_encoder": (Encoder, {"arch": "wrn-28-10", "width": 0.05, "image_shape": (16, 16, 3)}, IMAGES, 32),
+    "padded_encoder": (Encoder, {**SMALL, "batch_norm": "single", "stem_padding": 2}, IMAGES, 64),
+    "mlp_head": (
+        MLPHead,
+        {"input_dim": 6, "widths": (5, 3), "batch_norm": "paired", "output_norm": True, "use_bias": False},
+        IMAGES[:, 0, :2].reshape(4, 6),
+        3,
+    ),
     "head": (ProjectionHead, {"input_dim": 6, "blocks": 2, "synchronized": True}, IMAGES[:, 0, :2].reshape(4, 6), 6),
 }
 
@@ -236,6 +245,21 @@ assert not [name for name in sys.modules if name.startswith("acl_tf.")]
             ValueError,
             '`batch_norm` must be "paired" or "single". Received: batch_norm=\'dual\'',
         ),
+        (
+            {"stem_padding": 2, "stem": "imagenet"},
+            ValueError,
+            "`stem_padding` must be 1, or 2 with the stem \"cifar\". Received: stem_padding=2, stem='imagenet'",
+        ),
+        (
+            {"stem_padding": 3},
+            ValueError,
+            "`stem_padding` must be 1, or 2 with the stem \"cifar\". Received: stem_padding=3, stem='cifar'",
+        ),
+        (
+            {"stem_padding": 2, "arch": "wrn-28-10"},
+            ValueError,
+            "A wide residual network pads its stem by 1 only. Received: stem_padding=2",
+        ),
         ({"stem": "mnist"}, ValueError, '`stem` must be "cifar" or "imagenet". Received: stem=\'mnist\''),
     ],
 )
@@ -256,3 +280,18 @@ def test_saved_as_a_keras_file_it_keeps_both_branches(tmp_path: Path):
     copy = keras.saving.load_model(tmp_path / "encoder.keras")
     for branch in Branch:
         np.testing.assert_array_equal(copy(IMAGES, branch=branch), encoder(IMAGES, branch=branch))
+
+
+def test_deacls_network_with_its_padding():
+    """The released network: features with the padding of 2, and 17 % off without."""
+    with np.load(shared("parity", "deacl.npz")) as arrays:
+        view, expected = arrays["step1/view"], arrays["eval/teacher_features"]
+        state = {key.removeprefix("teacher/"): arrays[key] for key in arrays if key.startswith("teacher/")}
+    mean, std = (state[f"normalize.{name}"].reshape(-1) for name in ("mean", "std"))
+    imported = import_state(state).encoder
+    encoder = Encoder(width=0.125, batch_norm="single", mean=mean, std=std, stem_padding=2)
+    encoder.set_weights(imported.get_weights())
+    assert encoder.standard_graph.get_layer("conv1").output.shape == (None, 34, 34, 8)
+    np.testing.assert_allclose(encoder(view, branch="standard"), expected, atol=1e-5 * np.abs(expected).max())
+    without = np.abs(imported(view, branch="standard") - expected).max()
+    assert without > 0.05 * np.abs(expected).max()

@@ -48,7 +48,7 @@ class Toy(Objective):
     def after_step(self):
         self.average.update()
     def published(self):
-        return Networks(*self.average.copies)
+        return Networks(*self.average.networks)
 '''
 HALVES = '''"""Half of the images, drawn anew every second epoch by what the encoder has become."""
 import numpy as np

@@ -29,27 +29,35 @@ def random_resized_crop_box(
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
 
 
-def pillow_resize_crop(image: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
-    """Pillow's crop and bicubic resize of a uint8 image, rounded to 8 bits after each pass; float in [0, 1]."""
+def pillow_resize_crop(
+    image: np.ndarray, box: tuple[int, int, int, int], size: int, interpolation: str = "bicubic"
+) -> np.ndarray:
+    """Pillow's crop and resize of a uint8 image, rounded to 8 bits after each pass; float in [0, 1]."""
     top, left, height, width = box
     crop = Image.fromarray(image).crop((left, top, left + width, top + height))
-    return np.asarray(_horizontally_then_vertically(crop, size), np.float32) / 255
+    return np.asarray(_horizontally_then_vertically(crop, size, interpolation), np.float32) / 255
 
 
-def pillow_resize_crop_unrounded(image: np.ndarray, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+def pillow_resize_crop_unrounded(
+    image: np.ndarray, box: tuple[int, int, int, int], size: int, interpolation: str = "bicubic"
+) -> np.ndarray:
     """The same through Pillow's floating-point images, which neither round nor saturate."""
     top, left, height, width = box
     crop = image[top : top + height, left : left + width].astype(np.float32)
-    channels = [_horizontally_then_vertically(Image.fromarray(channel), size) for channel in np.moveaxis(crop, -1, 0)]
+    channels = [
+        _horizontally_then_vertically(Image.fromarray(channel), size, interpolation)
+        for channel in np.moveaxis(crop, -1, 0)
+    ]
     return np.clip(np.stack(channels, axis=-1), 0, 255) / 255
 
 
-def _horizontally_then_vertically(image: Image.Image, size: int) -> Image.Image:
+def _horizontally_then_vertically(image: Image.Image, size: int, interpolation: str) -> Image.Image:
+    filters = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
     # In one call, Pillow 13 and later may begin with the vertical pass (its pull request 9549).
-    image = image.resize((size, image.height), Image.Resampling.BICUBIC)
+    image = image.resize((size, image.height), filters[interpolation])
     if image.mode == "F":
         image = Image.fromarray(np.clip(np.asarray(image), 0, 255))
-    return image.resize((size, size), Image.Resampling.BICUBIC)
+    return image.resize((size, size), filters[interpolation])
 
 
 def grayscale(image: np.ndarray) -> np.ndarray:

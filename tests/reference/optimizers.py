@@ -20,8 +20,15 @@ def lars_step(
 
 
 def sgd_step(
-    w: np.ndarray, g: np.ndarray, buffer: np.ndarray, learning_rate: float, momentum: float, weight_decay: float
+    w: np.ndarray,
+    g: np.ndarray,
+    buffer: np.ndarray,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Momentum SGD as PyTorch documents it, without dampening."""
-    buffer = momentum * buffer + g + weight_decay * w
-    return w - learning_rate * buffer, buffer
+    g = g + weight_decay * w
+    buffer = momentum * buffer + g
+    return w - learning_rate * (g + momentum * buffer if nesterov else buffer), buffer

@@ -13,7 +13,7 @@ import acl_tf
 from acl_tf.cli import run
 from acl_tf.errors import UnsafeModelError
 from acl_tf.safety.operations import ALLOWED, RESTORING, SAVING
-from acl_tf.safety.saved_model import check_saved_model, contents
+from acl_tf.safety.saved_model import check_saved_model, read_contents
 from tests.safety import hostile
 from tests.safety.hostile import after, changed, copied, feed_saver, function, node, save, write
 
@@ -213,14 +213,14 @@ def test_other_operations(path, capsys, what):
     refusal(path, capsys)
     assert any(
         re.fullmatch(rf"the operation {operation} in the function __inference_\w+_\d+", finding)
-        for finding in contents(path).findings
-    ), contents(path).findings
+        for finding in read_contents(path).findings
+    ), read_contents(path).findings
 
 
 def test_a_table_that_is_read_on_loading(path, tmp_path, capsys):
     table(path, tmp_path)
     refusal(path, capsys)
-    operations = {finding.split(" in ")[0] for finding in contents(path).findings}
+    operations = {finding.split(" in ")[0] for finding in read_contents(path).findings}
     assert "the operation InitializeTableFromTextFileV2" in operations
 
 
@@ -403,7 +403,7 @@ def test_a_collection_that_runs_the_saver_is_hostile(good, path, marker):
     with changed(path) as graph:
         by_collection(graph, marker)
         graph.ClearField("object_graph_def")
-    assert len(contents(path).findings) == 2
+    assert len(read_contents(path).findings) == 2
     tf.saved_model.load(str(path))
     assert markers(marker) == ["marker.data-00000-of-00001", "marker.index"]
 
@@ -424,7 +424,7 @@ def test_a_signature_that_changes_the_model(path, capsys):
     """Any client of a server could call it."""
     count = tf.Variable(0.0)
     save(path, lambda x: after(count.assign_add(1.0), value=x), count=count)
-    assert contents(path).findings == ("the signature serving_default changes variables",)
+    assert read_contents(path).findings == ("the signature serving_default changes variables",)
 
 
 def test_several_graphs(good, path, capsys):
@@ -541,7 +541,7 @@ def test_a_good_one(good, capsys):
 
 
 def test_contents(good):
-    found = contents(good)
+    found = read_contents(good)
     assert found.signatures == {"serving_default": ({"images": "float32 (?, 4, 4, 3)"}, {"features": "float32 (?, 3)"})}
     assert found.operations["Mean"] == 1 and found.operations["SaveV2"] == 1 and found.findings == ()
 

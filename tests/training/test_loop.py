@@ -111,7 +111,7 @@ def test_epochs_may_have_different_lengths(tmp_path):
     ended = []
     train(tmp_path / "whole", pixels(20), order=Unequal(3, 10, 7), after_epoch=lambda epoch: ended.append(epoch) or {})
     assert prepared == [(0, 0), (1, 3), (2, 13)] and ended == [1, 2, 3]
-    assert [row["epoch"] for row in rows_of(tmp_path / "whole") if row["step"] in (3, 4, 13, 14)] == [1, 2, 3]
+    assert [row["epoch"] for row in rows_of(tmp_path / "whole") if row["step"] in (3, 13, 15)] == [1, 2, 3]
     for first in (3, 5, 13):
         prepared.clear()
         train(tmp_path / f"{first}", pixels(20), last=first, order=Unequal(3, 10, 7))

@@ -6,6 +6,7 @@ import sys
 import pytest
 import yaml
 
+from acl_tf import onednn
 from acl_tf.config import build
 from acl_tf.errors import DataError, Interrupted, UsageError
 from acl_tf.pretrain.config import PretrainConfig
@@ -48,9 +49,10 @@ def test_what_a_run_notes(folder):
         assert build(PretrainConfig, yaml.safe_load(folder.config.read_text())) == CONFIG
         assert folder.checkpoints.is_dir()
     noted = about(folder)
-    assert noted.keys() == {"status", "started", "ended", "command", "host", "versions", "git_revision"}
+    assert noted.keys() == {"status", "started", "ended", "command", "host", "versions", "onednn", "git_revision"}
     assert noted["status"] == "finished" and noted["started"] <= noted["ended"]
     assert noted["versions"].keys() == {"acl_tf", "tensorflow", "keras", "python"}
+    assert noted["onednn"] == onednn.decision()
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def test_a_configuration_that_was_damaged(folder):
 HOLD = """
 import sys
 from pathlib import Path
-from acl_tf.config import PretrainConfig
+from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training.run_folder import RunFolder
 
 with RunFolder(Path(sys.argv[1])).session(PretrainConfig(), resume=True):

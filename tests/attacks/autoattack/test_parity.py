@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from acl_tf.attacks.autoattack.suite import VERSIONS, AutoAttack
-from acl_tf.export.batch_norm_folding import fold_batch_norm
 from acl_tf.export.pytorch import import_state
+from acl_tf.models.batch_norm_folding import fold_batch_norm
 from acl_tf.models.paired_model import extract_branch
 
 ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")

@@ -2,9 +2,9 @@ import keras
 import numpy as np
 import pytest
 
-from acl_tf.export.batch_norm_folding import fold_batch_norm
 from acl_tf.export.saved_model import export_saved_model
-from acl_tf.safety.saved_model import contents
+from acl_tf.models.batch_norm_folding import fold_batch_norm, foldable
+from acl_tf.safety.saved_model import read_contents
 from tests.export.tiny import difference, encoder, shaken
 
 LARGE = np.random.default_rng(1).random((3, 32, 32, 3), np.float32)
@@ -125,7 +125,7 @@ def test_a_norm_that_hardly_varied():
 def test_the_folded_saved_model_has_no_normalisation(tmp_path, encoder):
     export_saved_model(encoder, tmp_path / "plain", "encoder")
     export_saved_model(fold_batch_norm(encoder), tmp_path / "folded", "encoder")
-    plain, folded = contents(tmp_path / "plain"), contents(tmp_path / "folded")
+    plain, folded = read_contents(tmp_path / "plain"), read_contents(tmp_path / "folded")
     assert folded.signatures == plain.signatures
     assert folded.operations["Conv2D"] == plain.operations["Conv2D"] > 0
     assert folded.operations["Rsqrt"] == 0 < plain.operations["Rsqrt"]
@@ -138,3 +138,19 @@ def test_a_sequential_model():
     assert norms(folded) == []
     images = LARGE[:, :8, :8]
     assert difference(folded(images), model(images)) < 1e-5
+
+
+def test_what_the_model_returns_itself_is_not_folded():
+    inputs = keras.Input((8, 8, 3))
+    first, second = convolution(name="first")(inputs), convolution(name="second")(inputs)
+    normalized = [keras.layers.BatchNormalization(name=f"bn_{number}")(x) for number, x in enumerate((first, second))]
+    assert foldable(keras.Model(inputs, [first, *normalized])) == {"second": "bn_1"}
+
+
+def test_a_graph_that_is_looked_at_does_not_change():
+    model = encoder("resnet18")
+    pairs = foldable(model)
+    assert len(pairs) == 20 and pairs["layer1_0_conv1"] == "layer1_0_bn1"
+    assert foldable(model) == pairs
+    # A layer that has been called once more has no one output.
+    assert all(layer.output is not None for layer in model.layers)
