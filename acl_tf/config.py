@@ -244,7 +244,7 @@ def build(config: type[AnyConfig], settings: Settings) -> AnyConfig:
     kind: type[Any] = config
     if issubclass(config, CommandConfig):
         sections = config.sections(settings)
-        _check_sections(sections, settings)
+        _check_sections(config, sections, settings)
         kind = _with_sections(config, tuple(sections.items()))
         needed: Settings = {name: {} for name, section in sections.items() if section is not None}
         published, _ = suited(config, config.published(settings), settings)
@@ -278,12 +278,14 @@ def checked_settings(kind: type[AnyConfig], values: Settings) -> AnyConfig:
         raise ValueError(f"`{key}` must be {_expected(first)}. Received: {key}={received!r}") from error
 
 
-def _check_sections(sections: Sections, settings: Settings) -> None:
-    for name, section in sections.items():
-        if section is None and settings.get(name) is not None:
+def _check_sections(config: type[Section], sections: Sections, settings: Settings) -> None:
+    unused = [name for name, section in sections.items() if section is None]
+    for name in unused:
+        if settings.get(name) is not None:
+            known_keys = ", ".join(key for key in config.model_fields if key not in unused)
             raise UsageError(
-                f"Configuration key {name}: nothing that is chosen uses this section; leave it out. "
-                f"Received: {settings[name]!r}"
+                f"Unknown configuration key {name}, a section that nothing uses of what is chosen. "
+                f"Known there: {known_keys}. Received: {settings[name]!r}"
             )
 
 

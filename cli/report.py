@@ -7,10 +7,10 @@ import click
 
 @click.command(short_help="Write a page of tables and figures about runs.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
-@click.option("--output", metavar="FILE", default="report.html", show_default=True, help="The page; replaced if there.")
+@click.option("--output", metavar="FILE", default="report.html", show_default=True, help="File of the page.")
 @click.option("--images", type=click.IntRange(min=3), default=300, show_default=True, help="Test images to attack.")
-@click.option("--no-images", is_flag=True, help="Leave out what needs models and data: adversarial images, features.")
-@click.option("--data-dir", metavar="DIR", help="Where TFDS finds prepared data sets.")
+@click.option("--no-images", is_flag=True, help="Leave out adversarial images and features: no models or data needed.")
+@click.option("--data-dir", metavar="DIR", help="Folder of the data sets that TFDS has prepared.")
 def report(runs: tuple[str, ...], output: str, images: int, no_images: bool, data_dir: str | None) -> None:
     """Write one HTML page about run folders and model folders, side by side.
 
@@ -37,12 +37,12 @@ def report(runs: tuple[str, ...], output: str, images: int, no_images: bool, dat
 
 
 def say(message: str) -> None:
-    """Tells of progress on stderr."""
+    """Prints progress on stderr."""
     click.echo(f"acl-tf: {message}", err=True)
 
 
 def check_output(page: Path) -> None:
-    """Raises `UsageError` where no page can be written, before anything takes long."""
+    """Checks that the page can be written, before anything takes long."""
     from acl_tf.errors import UsageError
 
     if page.is_dir():

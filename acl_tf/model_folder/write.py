@@ -141,7 +141,7 @@ def _config(trained: TrainedModel) -> dict[str, Any]:
 
 
 def _own_config(head: PairedModel) -> dict[str, Any]:
-    """Returns what describes a projection head, beside what it shares with its encoder."""
+    """Returns the configuration of a projection head, without what it shares with its encoder."""
     shared = {*keras.layers.Layer.get_config(head), "batch_norm", "synchronized"}
     return {key: value for key, value in head.get_config().items() if key not in shared}
 

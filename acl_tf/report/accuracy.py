@@ -1,4 +1,4 @@
-"""TA and RA: the runs side by side, one column a protocol; below, every record with all that it depends on."""
+"""TA and RA of all runs side by side, one column per protocol; below, every record with its settings."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ METRICS = {
     "knn_accuracy": "k-NN accuracy",
     "pseudo_label_accuracy": "Pseudo-label accuracy",
 }
-# What may differ in one column: which model, by which seed, and what AutoAttack found on the way.
+# Keys that may differ within a column: the model, the seed, and results of AutoAttack that are not the value.
 NO_PROTOCOL = ("seed", "epoch", "encoder", *FINDINGS)
 Key = tuple[tuple[str, str], ...]
 
 
 def section(runs: Sequence[Run]) -> Section:
-    """Makes the section."""
+    """Returns the section of accuracies."""
     entries = [(run, entry) for run in runs for entry in run.entries]
     if not entries:
         return Section("accuracy", "Accuracy", absent="None of these runs was evaluated yet; see acl-tf evaluate.")
@@ -55,7 +55,7 @@ def section(runs: Sequence[Run]) -> Section:
 
 
 def protocol_key(record: Record) -> Key:
-    """Returns all that must agree for two numbers to be comparable, in a fixed order."""
+    """Returns everything that must agree for two values to be comparable, in a fixed order."""
     protocol = {key: value for key, value in record["protocol"].items() if key not in NO_PROTOCOL}
     settings = {key: str(value) for key, value in flat(protocol).items() if not key.endswith(".seed")}
     about = {key: str(record.get(key)) for key in ("metric", "dataset", "split", "n")}
@@ -68,9 +68,9 @@ def metric_name(metric: str) -> str:
 
 
 def _columns(records: Sequence[Record]) -> dict[Key, dict[str, str]]:
-    """Returns headings.
+    """Returns the headings of the columns.
 
-    Single corruptions and certified radii have sections of their own, unforeseen attacks the means of strengths.
+    Single corruptions and certified radii have sections of their own; unforeseen attacks are shown by their means.
     """
     first: dict[Key, Record] = {}
     for record in records:
@@ -86,7 +86,7 @@ def _columns(records: Sequence[Record]) -> dict[Key, dict[str, str]]:
 def _is_detail(record: Record) -> bool:
     if "distortion" in record["protocol"]:
         return record["protocol"].get("strength", "mean") != "mean"
-    if record["metric"] in ("certified_accuracy", "abstention"):  # of an abstention the highest is not the best
+    if record["metric"] in ("certified_accuracy", "abstention"):  # the highest abstention is not the best
         return record["metric"] == "abstention" or bool(record["protocol"].get("radius"))
     corruption = record["protocol"].get("corruption")
     mean = str(corruption).startswith("mean_") and record["protocol"].get("severity", "mean") == "mean"
@@ -104,7 +104,7 @@ def _heading(record: Record) -> dict[str, str]:
 
 
 def _difference(key: Key, twins: Sequence[Key]) -> str:
-    """Returns the settings that tell a protocol from others with the same heading."""
+    """Returns the settings in which a protocol differs from others with the same heading."""
     own = dict(key)
     names = {name for twin in twins for name in {**own, **dict(twin)} if own.get(name) != dict(twin).get(name)}
     return ", ".join(f"{printable(name)} {_short(own[name])}" for name in sorted(names & own.keys()))

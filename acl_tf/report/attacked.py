@@ -1,4 +1,4 @@
-"""Test images, clean and attacked, and what a run's model makes of them. This needs TensorFlow."""
+"""Test images, clean and attacked, and a model's features and predictions for them. It needs TensorFlow."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -19,28 +19,28 @@ from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.printable import printable
 from acl_tf.report.run import Run
 
-SHOWN = 8  # images whose pixels are kept
+SHOWN = 8  # images to show, whose pixels are kept
 BATCH = 50
 STEPS = 20
 SEED = 0
 EPSILON = 8 / 255
-# From images to features and, of a classifier, logits.
-Outputs = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
+# Maps images to features and, for a classifier, logits.
+FeaturesAndLogits = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor | None]]
 
 
 @dataclass(frozen=True)
 class Attacked:
-    """The same images, clean and attacked.
+    """Test images, clean and attacked.
 
     Attributes:
-        data: Data set and split.
-        epsilon: Of PGD-20, l∞, in pixels of [0, 1].
-        classes: Their names; empty where the images have no labels.
-        labels: int64, of shape `(n,)`, or None.
+        data: Names of data set and split.
+        epsilon: Radius of PGD-20, l∞, in pixels of [0, 1].
+        classes: Names of the classes; empty if the images have no labels.
+        labels: Labels, int64 of shape `(n,)`, or None.
         shown: Rows of the images whose pixels are kept.
-        clean, adversarial: Those images, float32 in [0, 1], of shape `(shown, height, width, 3)`.
-        clean_features, adversarial_features: float32, of shape `(n, features)`.
-        clean_predictions, adversarial_predictions: int64, of shape `(n,)`; None of an encoder.
+        clean, adversarial: Images of these rows, float32 in [0, 1], of shape `(shown, height, width, 3)`.
+        clean_features, adversarial_features: Features of all images, float32 of shape `(n, features)`.
+        clean_predictions, adversarial_predictions: Predictions, int64 of shape `(n,)`; None for an encoder.
     """
 
     data: str
@@ -56,20 +56,20 @@ class Attacked:
     adversarial_predictions: np.ndarray | None
 
 
-def attack(run: Run, images: int, data_dir: str | None) -> Attacked:
-    """Attacks test images by PGD-20 from one random start.
+def attack_test_images(run: Run, images: int, data_dir: str | None) -> Attacked:
+    """Attacks test images with PGD-20 from one random start.
 
-    A classifier is attacked by the cross-entropy of the labels (of its own predictions, where there are none), an
-    encoder by the angle between the features of an attacked and a clean image.
+    For a classifier the attack maximises the cross-entropy of the labels (or of its own predictions, if there are
+    none), for an encoder the angle between the features of an attacked and a clean image.
 
     Args:
-        run: With a model.
-        images: At most so many, spread evenly over the test split.
-        data_dir: Where TFDS finds prepared data sets; None: where the run found them.
+        run: Run with a model.
+        images: Largest number of images, which are spread evenly over the test split.
+        data_dir: Folder of the data sets that TFDS has prepared; None: the one that the run used.
 
     Raises:
         ModelFolderError: If there is no model, or it is damaged.
-        UsageError, DataError: If the images cannot be had, or do not fit the model.
+        UsageError, DataError: If the images cannot be loaded, or do not fit the model.
     """
     model = load(str(run.path))
     image_set = test_images(run, images, data_dir)
@@ -97,10 +97,10 @@ def attack(run: Run, images: int, data_dir: str | None) -> Attacked:
 
 
 def test_images(run: Run, images: int, data_dir: str | None) -> ImageSet:
-    """Loads at most so many images of the test split of the data set that the run, or else a record, names.
+    """Loads a number of test images, at most, of the data set that the run, or else one of its records, names.
 
     Raises:
-        UsageError, DataError: If they cannot be had.
+        UsageError, DataError: If they cannot be loaded.
     """
     recorded = next((entry.record.get("dataset") for entry in run.entries), None)
     dataset = run.setting("data.dataset") or recorded
@@ -111,17 +111,17 @@ def test_images(run: Run, images: int, data_dir: str | None) -> ImageSet:
 
 
 def epsilon_of(run: Run) -> float:
-    """Returns the radius that the run was evaluated with, or else trained with, or else 8/255."""
+    """Returns the radius of the run's evaluation, else that of its training, else 8/255."""
     protocols = [entry.record["protocol"] for entry in run.entries if entry.record["metric"] == "robust_accuracy"]
     radii = [protocol.get("epsilon") for protocol in protocols if protocol.get("norm") == "linf"]
     candidates = [*radii, run.setting("attack.epsilon")]
     return next((float(radius) for radius in candidates if isinstance(radius, int | float) and radius > 0), EPSILON)
 
 
-@functools.lru_cache(maxsize=4)  # runs on the same images
+@functools.lru_cache(maxsize=4)  # several runs may need the same images
 def _test_images(dataset: str, images: int, data_dir: str | None, image_size: int | None) -> ImageSet:
     local = dataset == "digits" or dataset.endswith(".npz") or Path(dataset).expanduser().is_dir()
-    limit = None if local else images  # a folder is sorted by class, its first images would be of one
+    limit = None if local else images  # a folder is sorted by class: its first images are of one
     config = DataConfig(dataset=dataset, data_dir=data_dir, split="test", limit=limit, image_size=image_size)
     whole = sources.load(config)
     rows = _spread(len(whole), images)
@@ -129,7 +129,7 @@ def _test_images(dataset: str, images: int, data_dir: str | None, image_size: in
 
 
 def _spread(count: int, wanted: int) -> np.ndarray:
-    """Returns the indices of `wanted` of `count` things, or of all, evenly spread."""
+    """Returns `wanted` evenly spread indices below `count`, or all if there are fewer."""
     return np.linspace(0, count - 1, min(count, wanted)).round().astype(int)
 
 
@@ -145,7 +145,7 @@ def _check(model: keras.Model, image_set: ImageSet, classifier: bool) -> None:
         )
 
 
-def _with_features(model: keras.Model) -> Outputs:
+def _with_features(model: keras.Model) -> FeaturesAndLogits:
     both = keras.Model(model.input, [model.get_layer("fc").input, model.output])
     return lambda images: tuple(both(images, training=False))
 
@@ -158,9 +158,9 @@ def _batches(image_set: ImageSet) -> Iterator[tuple[tf.Tensor, np.ndarray | None
 
 
 def _attack_batch(
-    outputs: Outputs, pgd: PGD, number: int, images: tf.Tensor, labels: np.ndarray | None
+    outputs: FeaturesAndLogits, pgd: PGD, number: int, images: tf.Tensor, labels: np.ndarray | None
 ) -> list[np.ndarray]:
-    """Returns images, features and, of a classifier, predictions, each clean and attacked."""
+    """Returns images, features and, for a classifier, predictions, each of them clean and attacked."""
     features, logits = outputs(images)
     if logits is None:
         directions = tf.math.l2_normalize(features, axis=-1)

@@ -1,4 +1,4 @@
-"""Certified accuracy against the l2 radius: a step curve a run and sigma.
+"""Certified accuracy against the l2 radius, as one step curve per run and sigma.
 
 Reference: Cohen et al., "Certified Adversarial Robustness via Randomized Smoothing", ICML 2019, figure 6; Zhai et al.,
 "MACER", ICLR 2020, section 3.2 (the average radius).
@@ -20,21 +20,21 @@ from acl_tf.report.run import Run
 from acl_tf.report.section import Section
 from acl_tf.report.series import style
 
-FOLDERS = ("", "evaluation")  # of a run, where certificates may be kept
-STEPS = 250  # of a curve; of more images, so many radii are drawn
+FOLDERS = ("", "evaluation")  # sub-folders of a run that may hold certificates
+STEPS = 250  # of a curve, at most
 METRIC = "certified_accuracy"
 
 
 class Curve(NamedTuple):
-    """Certified accuracies of a model smoothed by one sigma.
+    """The certified accuracies of a model that is smoothed by one sigma.
 
     Attributes:
-        run: Whose model it is.
-        name: Of the model.
-        protocol: That all of them share.
-        images: Data set, split and how many.
+        run: Run of the model.
+        name: Name of the model.
+        protocol: Protocol of all its certificates.
+        images: Data set, split and number of the images.
         points: Radii in ascending order, and the share of images certified up to each.
-        average: The average certified radius; None where it is not known.
+        average: Average certified radius; None if it is not known.
     """
 
     run: Run
@@ -45,12 +45,12 @@ class Curve(NamedTuple):
     average: float | None
 
     def at(self, radius: float) -> float | None:
-        """Returns the certified accuracy at a radius: of the next one that is known, which is a lower bound."""
+        """Returns the certified accuracy at the next larger radius that is known, which is a lower bound."""
         return next((share for known, share in self.points if known >= radius), 0.0)
 
 
 def section(runs: Sequence[Run]) -> Section:
-    """Makes the section."""
+    """Returns the section of certificates."""
     curves = [curve for run in runs for curve in curves_of(run)]
     if not curves:
         return Section(
@@ -75,7 +75,7 @@ def section(runs: Sequence[Run]) -> Section:
 
 
 def curves_of(run: Run) -> list[Curve]:
-    """Returns the curves of a run, by sigma: of its certificates, image by image, and else of its records.
+    """Returns the curves of a run, sorted by sigma, from its certificates or else from its records.
 
     Raises:
         RecordsError: If a file of certificates is damaged.
@@ -137,7 +137,7 @@ def _sigma(curve: Curve) -> float:
 
 
 def _key(protocol: Mapping[str, Any]) -> str:
-    """Returns what tells one smoothing from another."""
+    """Returns a key of everything in which two smoothed models may differ."""
     return str(sorted((key, str(value)) for key, value in protocol.items() if key not in ("radius", "norm")))
 
 
@@ -154,12 +154,12 @@ def _figure(curves: Sequence[Curve]) -> Any:
         named = set()
         for curve in curves:
             x, y = [0.0], [100 * curve.points[0][1]]
-            for radius, share in curve.points[1:]:  # the share holds up to its radius; beyond it the next one does
+            for radius, share in curve.points[1:]:  # each share holds up to its radius
                 x += [x[-1], radius]
                 y += [100 * share, 100 * share]
             line(axes, curve.run.number, [*x, x[-1]], [*y, 0.0], len(curves) > MANY)
             label = f"σ {_text(curve.protocol)['sigma']}"
-            if label not in named:  # those of one sigma end close to one another
+            if label not in named:  # curves of one sigma end close to each other
                 axes.annotate(label, (x[-1], y[-1]), (2, 3), textcoords="offset points", fontsize=7.5)
             named.add(label)
         axes.set_xlabel("l2 radius")

@@ -1,4 +1,4 @@
-"""Accuracy under common corruptions: a bar a run and corruption, and a table by severity.
+"""Accuracy under common corruptions, as one bar per run and corruption and a table by severity.
 
 Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, figure 2.
 """
@@ -19,13 +19,13 @@ from acl_tf.report.series import style
 
 SEVERITIES = (1, 2, 3, 4, 5)
 MEANS = ("mean_15", "mean_19")
-BARS = 6  # runs; of more, each is a point in the corruption's row
+BARS = 6  # runs with bars; if there are more, each is a point in the corruption's row
 # Corruption → severity, or "mean" → accuracy, from 0 to 1.
 Accuracies = dict[str, dict[int | str, float]]
 
 
 def section(runs: Sequence[Run]) -> Section:
-    """Makes the section."""
+    """Returns the section of corruptions."""
     tables: dict[str, tuple[Run, Accuracies]] = {}
     for run in runs:
         for name in dict.fromkeys(entry.name for entry in run.entries):
@@ -55,8 +55,8 @@ def section(runs: Sequence[Run]) -> Section:
 def accuracies(records: Sequence[Record]) -> Accuracies:
     """Returns the accuracy of each corruption and severity.
 
-    Of several records, that of the most images counts, and then the last. The mean over the severities is the record
-    that says so, or, where there is none, that of the five.
+    Of several records, the last of those with the most images counts. The mean over the severities comes from the
+    record of it or, if there is none, from those of all five.
     """
     found: Accuracies = {}
     for record in sorted(filter(_is_corruption, records), key=_size):
@@ -82,7 +82,7 @@ def _size(record: Record) -> int:
 
 
 def _images(record: Record) -> str:
-    whole = str(record.get("dataset", "")).split("/")[0]  # TFDS has a name for each corruption of it
+    whole = str(record.get("dataset", "")).split("/")[0]  # TFDS has a data set for each corruption
     return f"{data({**record, 'dataset': whole})}, n = {_size(record)}"
 
 
@@ -94,7 +94,7 @@ def _title(name: str) -> str:
 
 
 def _figure(titles: list[str], means: list[list[float | None]], numbers: list[int]) -> Any:
-    """Draws corruptions from top to bottom, the runs of each in their order."""
+    """Draws the corruptions from top to bottom, each with all runs in order."""
     bars = len(means) <= BARS
     height = (0.22 + 0.07 * len(means) if bars else 0.3) * len(titles) + 0.6
 

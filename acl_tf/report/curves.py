@@ -1,4 +1,4 @@
-"""Training curves: every metric of `metrics.jsonl` but those of the validation, the runs overlaid."""
+"""Training curves of all runs, for every metric of `metrics.jsonl` except those of the validation."""
 
 import math
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from acl_tf.report.run import Run
 from acl_tf.report.section import Section
 from acl_tf.report.series import style
 
-POINTS = 250  # of a line; more rows are averaged, so that twenty runs of 1000 epochs make a page that opens
+POINTS = 250  # of a line; more rows are averaged, so that a page with twenty runs of 1000 epochs still opens
 LAST = ("feature_std", "gradient_norm", "learning_rate", "images_per_second")
 Points = list[tuple[float, float]]
 
 
 def section(runs: Sequence[Run]) -> Section:
-    """Makes the section."""
+    """Returns the section of training curves."""
     trained = [run for run in runs if run.rows]
     metrics = _metrics(trained)
     if not metrics:
@@ -35,7 +35,7 @@ def section(runs: Sequence[Run]) -> Section:
 
 
 def points(run: Run, metric: str, by_epoch: bool) -> Points:
-    """Returns a metric over epochs (fractions count), or over steps, averaged to at most `POINTS` points."""
+    """Returns a metric over (fractional) epochs or over steps, averaged to at most `POINTS` points."""
     steps_per_epoch = _steps_per_epoch(run) if by_epoch else 1.0
     found = [(row["step"] / steps_per_epoch, row[metric]) for row in run.rows if is_number(row.get(metric))]
     size = math.ceil(len(found) / POINTS) or 1
@@ -44,18 +44,18 @@ def points(run: Run, metric: str, by_epoch: bool) -> Points:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Tells a finite number from null and from what a damaged file may hold."""
+    """Returns whether a value of a file is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _steps_per_epoch(run: Run) -> float:
-    """An epoch's last step is always logged; the last epoch may be unfinished."""
+    """Returns the steps per epoch, from the epochs before the last, which may be unfinished."""
     whole = run.rows[-1]["epoch"] - 1
     return max((row["step"] for row in run.rows if row["epoch"] <= whole), default=1) / whole
 
 
 def _metrics(runs: Sequence[Run]) -> list[str]:
-    """Returns the losses, then everything else in the order of the log, what is no objective at the end."""
+    """Returns the names of the metrics: losses first, others in the order of the log, those in `LAST` at the end."""
     rows = [row for run in runs for row in run.rows]
     logged = dict.fromkeys(name for row in rows for name, value in row.items() if is_number(value))
     names = [name for name in logged if name not in ("step", "epoch") and not name.startswith("validation_")]
@@ -68,9 +68,9 @@ def _metrics(runs: Sequence[Run]) -> list[str]:
 
 def _figure(key: str, title: str, lines: dict[int, Points], by_epoch: bool) -> str:
     def paint(axes: Axes) -> None:
-        for number, found in lines.items():
-            if found:
-                line(axes, number, [x for x, _ in found], [y for _, y in found], len(lines) > MANY)
+        for number, line_points in lines.items():
+            if line_points:
+                line(axes, number, [x for x, _ in line_points], [y for _, y in line_points], len(lines) > MANY)
         axes.set_xlabel("epoch" if by_epoch else "step")
 
     return draw(key, title, paint)

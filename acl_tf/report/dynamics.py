@@ -1,4 +1,4 @@
-"""Robustness dynamics: accuracy on validation images after every epoch of a fine-tuning.
+"""Robustness dynamics: accuracies on validation images after every epoch of fine-tuning.
 
 Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, figure 3.
 """
@@ -18,7 +18,7 @@ ABSENT = "None of these runs is a fine-tuning that validated after its epochs."
 
 
 class Epoch(NamedTuple):
-    """An epoch, counted from 1, and the accuracies on validation images after it, from 0 to 1."""
+    """The number of an epoch, from 1, and the accuracies on validation images after it, from 0 to 1."""
 
     number: int
     robust_accuracy: float
@@ -26,7 +26,7 @@ class Epoch(NamedTuple):
 
 
 def section(runs: Sequence[Run]) -> Section:
-    """Makes the section."""
+    """Returns the section of robustness dynamics."""
     validated = {run.number: epochs(run) for run in runs if epochs(run)}
     if not validated:
         return Section("dynamics", "Robustness dynamics", absent=ABSENT)
@@ -46,7 +46,7 @@ def section(runs: Sequence[Run]) -> Section:
 
 
 def epochs(run: Run) -> list[Epoch]:
-    """Returns the epochs that were validated; an epoch's last row counts."""
+    """Returns the epochs with validation; the last row of each epoch counts."""
     found = {}
     for row in run.rows:
         robust, clean = row.get("validation_robust_accuracy"), row.get("validation_accuracy")
@@ -56,10 +56,10 @@ def epochs(run: Run) -> list[Epoch]:
 
 
 def selected(run: Run, found: Sequence[Epoch]) -> Epoch | None:
-    """Returns the epoch whose model was kept, or None where a run keeps its last.
+    """Returns the epoch whose model was selected, or None if the run keeps the last model.
 
-    The model's recipe names it as `epoch`. Else, where the last model lies beside the selected one, it is the epoch
-    of the highest robust accuracy; of several, that of the highest accuracy, and then the first.
+    The model's recipe names it as `epoch`. Otherwise, if the run has both a selected and a last model, it is the epoch
+    with the highest robust accuracy; ties go to the highest accuracy, then to the first epoch.
     """
     named = run.setting("epoch")
     if named is not None:

@@ -1,4 +1,4 @@
-"""Figures as inline SVG that takes font and colours from the page, light or dark."""
+"""Figures as inline SVG with the font and the colours of the page, light or dark."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from acl_tf.report.series import placeholders, style
 
-# matplotlib draws in these; the page replaces them by its own.
+# Colours in which matplotlib draws; the page's own replace them.
 INK, GRID = "#010203", "#040506"
 SETTINGS: dict[Any, Any] = {
     "axes.edgecolor": GRID,
@@ -33,24 +33,24 @@ SETTINGS: dict[Any, Any] = {
     "ytick.labelcolor": INK,
 }
 METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-MANY = 8  # lines; more are thinner
+MANY = 8  # lines; if there are more, they are thinner
 Size = tuple[float, float]  # width and height, in inches
 
 
 def draw(key: str, title: str, paint: Callable[[Axes], None], size: Size = (4.4, 2.5)) -> Markup:
-    """Draws a figure.
+    """Draws a figure and returns it as SVG.
 
     Args:
-        key: Unique in the page.
-        title: For who cannot see it.
-        paint: Draws into the axes.
-        size: Of the whole; the page scales it.
+        key: Key of the figure, unique in the page.
+        title: Description for readers who cannot see the figure.
+        paint: Function that draws into the axes.
+        size: Size of the figure, which the page scales.
 
     Returns:
-        An `svg` element. The same drawing gives the same text.
+        An `svg` element; the same drawing gives the same text.
     """
     with matplotlib.rc_context():
-        matplotlib.rcdefaults()  # a matplotlibrc of the user's must not change the page
+        matplotlib.rcdefaults()  # the user's matplotlibrc must not change the page
         matplotlib.rcParams.update(SETTINGS)
         matplotlib.rcParams["svg.hashsalt"] = key
         figure = Figure(figsize=size, layout="constrained")
@@ -61,7 +61,7 @@ def draw(key: str, title: str, paint: Callable[[Axes], None], size: Size = (4.4,
 
 
 def line(axes: Axes, number: int, x: list[float], y: list[float], thin: bool = False) -> None:
-    """Draws the line of a run; a single point is marked."""
+    """Draws the line of a run; a single point gets a marker."""
     look = style(number)
     dash: str | tuple[int, list[float]] = (0, [float(length) for length in look.dash.split()]) if look.dash else "-"
     marker = "o" if len(x) == 1 else ""
@@ -71,7 +71,7 @@ def line(axes: Axes, number: int, x: list[float], y: list[float], thin: bool = F
 
 def _for_the_page(svg: str, key: str, title: str) -> str:
     svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)  # a style would be the whole page's
+    svg = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", svg, flags=re.DOTALL)  # style applies to the whole page
     head, rest = svg.split(">", 1)
     (box,) = re.findall(r'viewBox="[^"]*"', head)
     label = escape(title)

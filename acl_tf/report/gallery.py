@@ -1,4 +1,4 @@
-"""A gallery for each classifier: images, clean and attacked, the perturbation, and what was predicted."""
+"""A gallery for each classifier: images, clean and attacked, with perturbations and predictions."""
 
 import base64
 import io
@@ -19,12 +19,12 @@ OPEN = 2  # galleries that are unfolded
 
 
 def section(runs: Sequence[Run], attacked: Mapping[int, Attacked], failed: Mapping[int, str]) -> Section:
-    """Makes the section.
+    """Returns the section of adversarial images.
 
     Args:
-        runs: All of the page.
-        attacked: Test images of each run by its number.
-        failed: Why a run has none.
+        runs: All runs of the page.
+        attacked: Test images of each run, by its number.
+        failed: Reason why a run has none, by its number.
     """
     galleries = [_gallery(run, attacked[run.number]) for run in runs if _predicts(attacked.get(run.number))]
     problems = [{"name": run.name, "why": failed[run.number]} for run in runs if run.number in failed]
@@ -37,7 +37,7 @@ def section(runs: Sequence[Run], attacked: Mapping[int, Attacked], failed: Mappi
 
 
 def perturbation(clean: np.ndarray, adversarial: np.ndarray) -> np.ndarray:
-    """Returns the perturbation, ten-fold, around grey: float32 in [0, 1], of the shape of the images."""
+    """Returns ten times the perturbation around grey, float32 in [0, 1], in the shape of the images."""
     return np.clip(0.5 + GAIN * (adversarial - clean), 0.0, 1.0)
 
 

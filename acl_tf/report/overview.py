@@ -1,4 +1,4 @@
-"""The runs of the page: what each is, and its colour."""
+"""The runs of the page, with their settings and colours."""
 
 import datetime
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ NUMBERS = ("epsilon", "epochs", "seed", "time")
 
 
 def section(runs: Sequence[Run]) -> Section:
-    """Makes the section; a column in which no run has anything is left out."""
+    """Returns the section of runs, without columns that are empty for all of them."""
     about = [_about(run) for run in runs]
     columns = {key: title for key, title in COLUMNS.items() if any(row[key] for row in about)}
     return Section("overview", "Runs", {"runs": about, "columns": columns, "numbers": NUMBERS})
@@ -55,7 +55,7 @@ def _about(run: Run) -> dict[str, Any]:
 
 
 def _method(run: Run) -> str:
-    """Returns the variant of a pre-training, such as DS, or method and mode of a fine-tuning."""
+    """Returns the variant of pre-training, such as DS, or the method and mode of fine-tuning."""
     variant, method, mode = (run.setting(key) for key in ("objective.variant", "method.name", "method.mode"))
     if isinstance(variant, str):
         return printable(variant).upper()
@@ -70,7 +70,7 @@ def _number(value: Any) -> str:
 
 
 def _duration(about: Any) -> str:
-    """Returns the time from the first start to the end; interruptions count."""
+    """Returns the time from the first start to the end, with interruptions."""
     try:
         started, ended = (datetime.datetime.fromisoformat(about[key]) for key in ("started", "ended"))
         seconds = round((ended - started).total_seconds())

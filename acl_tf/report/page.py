@@ -1,4 +1,4 @@
-"""The page: all sections, rendered by one template into a file that needs nothing else."""
+"""The page: all sections, rendered into one self-contained file."""
 
 import datetime
 import re
@@ -18,16 +18,16 @@ Say = Callable[[str], None]
 
 
 def build(runs: Sequence[Run], images: int, data_dir: str | None, say: Say) -> str:
-    """Makes the page.
+    """Returns the page.
 
     Args:
-        runs: At least one.
-        images: So many test images are attacked and projected; 0: none, and TensorFlow is not needed.
-        data_dir: Where TFDS finds prepared data sets; None: where the runs found them.
-        say: Is told what takes long and what is missing.
+        runs: Runs to show; at least one.
+        images: Number of test images to attack and project; TensorFlow is not needed for 0.
+        data_dir: Folder of the data sets that TFDS has prepared; None: those that the runs used.
+        say: Function that reports progress and what is missing.
 
     Returns:
-        HTML. The same runs make the same page, but for its date.
+        HTML, which is the same for the same runs, except for the date.
     """
     sections = [module.section(runs) for module in (overview, accuracy, curves, dynamics, corruptions, certificates)]
     if images and any(run.model for run in runs):
@@ -39,7 +39,7 @@ def build(runs: Sequence[Run], images: int, data_dir: str | None, say: Say) -> s
 
 
 def render(sections: Sequence[Section], title: str) -> str:
-    """Renders sections; whatever comes from a run is escaped."""
+    """Renders sections as HTML; text from runs is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("acl_tf.report"),
         autoescape=True,
@@ -58,13 +58,13 @@ def render(sections: Sequence[Section], title: str) -> str:
 
 
 def breakable(name: str) -> Markup:
-    """Lets a name go on in the next line after an underscore, a hyphen or a slash, rather than anywhere."""
+    """Returns a name that may be broken into lines after underscores, hyphens and slashes only."""
     return Markup("<wbr>").join(re.split("(?<=[_/-])", name))
 
 
 def _image_sections(runs: Sequence[Run], images: int, data_dir: str | None, say: Say) -> list[Section]:
     from acl_tf.report import gallery, projection
-    from acl_tf.report.attacked import Attacked, attack
+    from acl_tf.report.attacked import Attacked, attack_test_images
 
     attacked: dict[int, Attacked] = {}
     failed: dict[int, str] = {}
@@ -74,7 +74,7 @@ def _image_sections(runs: Sequence[Run], images: int, data_dir: str | None, say:
             continue
         say(f"attacking test images of {run.name}")
         try:
-            attacked[run.number] = attack(run, images, data_dir)
+            attacked[run.number] = attack_test_images(run, images, data_dir)
         except AclTfError as error:
             failed[run.number] = str(error)
             say(f"no images of {run.name}: {error}")

@@ -1,4 +1,4 @@
-"""Features in two dimensions: PCA of the clean ones, which the attacked ones are projected by as well."""
+"""Features in two dimensions: clean and attacked ones, projected by a PCA of the clean ones."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,18 +15,18 @@ from acl_tf.report.run import Run
 from acl_tf.report.section import Section
 from acl_tf.report.series import style
 
-OPEN = 4  # runs that are unfolded
-MARKERS = ("o", "s", "^")  # of the classes 0–9, 10–19, 20–29
+OPEN = 4  # runs that are unfolded at first
+MARKERS = ("o", "s", "^")  # for the classes 0–9, 10–19, 20–29
 STATES = ("clean", "attacked")
 
 
 def section(runs: Sequence[Run], attacked: Mapping[int, Attacked], failed: Mapping[int, str]) -> Section:
-    """Makes the section.
+    """Returns the section of features.
 
     Args:
-        runs: All of the page.
-        attacked: Test images of each run by its number.
-        failed: Why a run has none.
+        runs: All runs of the page.
+        attacked: Test images of each run, by its number.
+        failed: Reason why a run has none, by its number.
     """
     shown = [_projected(run, attacked[run.number]) for run in runs if run.number in attacked]
     problems = [{"name": run.name, "why": failed[run.number]} for run in runs if run.number in failed]
@@ -35,13 +35,13 @@ def section(runs: Sequence[Run], attacked: Mapping[int, Attacked], failed: Mappi
 
 
 def project(clean: np.ndarray, adversarial: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Projects features on the first two principal components of the clean ones.
+    """Projects features onto the first two principal components of the clean ones.
 
     Args:
-        clean, adversarial: Shape `(n, features)`.
+        clean, adversarial: Features, of shape `(n, features)`.
 
     Returns:
-        Both, of shape `(n, 2)`, and the share of the clean features' variance that is seen.
+        Both projections, of shape `(n, 2)`, and the share of the clean features' variance that they explain.
     """
     pca = PCA(2, svd_solver="full").fit(clean)
     return pca.transform(clean), pca.transform(adversarial), float(pca.explained_variance_ratio_.sum())

@@ -1,4 +1,4 @@
-"""What a report reads of a run folder or a model folder; it imports neither TensorFlow nor Keras."""
+"""Reading of run folders and model folders for a report; imports neither TensorFlow nor Keras."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -14,18 +14,18 @@ from acl_tf.records import NamedRecord, RecordsError, different, names_of, read_
 
 @dataclass(frozen=True)
 class Run:
-    """A run, or a model that came from elsewhere.
+    """A run, or a model that comes from elsewhere.
 
     Attributes:
-        number: Its place in the report, from 0; colours follow it.
-        name: Unique in the report.
-        path: As the user wrote it.
-        entries: Its evaluation records.
-        rows: Of `metrics.jsonl`; none for a model.
-        model: `config.json` of its model folder; empty where there is no model yet.
-        recipe: Its configuration: nested mappings, or empty.
-        about: `run.json`; empty for a model.
-        selects: Whether the best epoch was selected: then the last one's model lies beside it.
+        number: Number of the run in the report, from 0, which determines its colour.
+        name: Name of the run, unique in the report.
+        path: Path as the user wrote it.
+        entries: Evaluation records.
+        rows: Rows of `metrics.jsonl`; empty for a model.
+        model: Content of `config.json` in the model folder; empty if there is no model yet.
+        recipe: Configuration of the run, as nested mappings; empty if there is none.
+        about: Content of `run.json`; empty for a model.
+        selects: Whether the best epoch was selected; the model of the last epoch is then kept beside it.
     """
 
     number: int
@@ -47,10 +47,10 @@ class Run:
 
 
 def read_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """Reads the runs of a report, each folder once.
+    """Reads the runs of a report; repeated folders are read once.
 
     Raises:
-        RecordsError: If a path is no run, model or file of records, or a file is damaged.
+        RecordsError: If a path is not a run, a model or a file of records, or if a file is damaged.
     """
     places = different(paths)
     return [_read(number, path, name) for number, (path, name) in enumerate(zip(places, names_of(places), strict=True))]

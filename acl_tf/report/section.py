@@ -1,4 +1,4 @@
-"""What every section of a report is made of."""
+"""The form of every section of a report."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +9,10 @@ class Section:
     """A section of the page.
 
     Attributes:
-        key: Names its template and its anchor.
-        title: Of the heading.
-        values: What its template shows.
-        absent: Why there is nothing to show, where that is so.
+        key: Name of its template and its anchor.
+        title: Text of the heading.
+        values: Values for its template.
+        absent: Reason why there is nothing to show; empty if there is something.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Colours and line styles: the run of one number looks the same in every figure and legend."""
+"""Colours and line styles: a run looks the same in every figure and legend."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ DASHES = ("", "5 2", "1.5 1.5")
 
 
 class Style(NamedTuple):
-    """How a run is drawn.
+    """The style of a run in figures.
 
     Attributes:
-        colour: A CSS variable, which the page sets for light and dark.
-        dash: Lengths of dashes and gaps, in points; empty: solid.
-        placeholder: What stands for the colour until the figure is in the page.
+        colour: CSS variable, which the page sets for light and dark.
+        dash: Lengths of dashes and gaps, in points; empty for a solid line.
+        placeholder: Colour in the figure until the page replaces it.
     """
 
     colour: str
@@ -21,7 +21,7 @@ class Style(NamedTuple):
 
 
 def style(number: int) -> Style:
-    """Returns the style of the run, or class, of a number; thirty differ."""
+    """Returns the style of the run, or class, with a number; thirty of them differ."""
     colour = number % COLOURS
     return Style(f"var(--series-{colour})", DASHES[number // COLOURS % len(DASHES)], f"#0a0b{colour:02x}")
 

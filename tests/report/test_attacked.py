@@ -6,7 +6,7 @@ import pytest
 
 from acl_tf.errors import DataError
 from acl_tf.report import gallery, projection
-from acl_tf.report.attacked import SHOWN, attack, epsilon_of
+from acl_tf.report.attacked import SHOWN, attack_test_images, epsilon_of
 from acl_tf.report.attacked import test_images as load_images
 from acl_tf.report.run import read_runs
 from tests.report.folders import record, robust, write_run
@@ -21,7 +21,7 @@ def runs(classifier, encoder):
 
 @pytest.fixture(scope="module")
 def attacked(runs):
-    return {run.number: attack(run, IMAGES, None) for run in runs}
+    return {run.number: attack_test_images(run, IMAGES, None) for run in runs}
 
 
 def test_a_classifier(attacked):
@@ -60,7 +60,7 @@ def test_an_encoder(attacked):
 
 
 def test_it_is_the_same_again(attacked, runs):
-    again = attack(runs[0], IMAGES, None)
+    again = attack_test_images(runs[0], IMAGES, None)
     for field in dataclasses.fields(again):
         np.testing.assert_array_equal(getattr(again, field.name), getattr(attacked[0], field.name))
 
@@ -107,7 +107,7 @@ def test_images_of_something_else(runs, tmp_path, shape, label, message):
     np.savez(file, images=np.zeros((4, *shape), np.uint8), labels=np.full(4, label))
     run = dataclasses.replace(runs[0], recipe={"data": {"dataset": str(file)}})
     with pytest.raises(DataError, match=f"^{message}$"):
-        attack(run, IMAGES, None)
+        attack_test_images(run, IMAGES, None)
 
 
 def test_unlabelled_images(runs, tmp_path):
@@ -115,7 +115,7 @@ def test_unlabelled_images(runs, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     np.savez(file, images=images)
     run = dataclasses.replace(runs[0], recipe={"data": {"dataset": str(file)}})
-    found = attack(run, IMAGES, None)
+    found = attack_test_images(run, IMAGES, None)
     assert found.labels is None and np.any(found.clean_predictions != found.adversarial_predictions)
     (shown,) = gallery.section([run], {0: found}, {}).values["galleries"]
     assert [image["truth"] for image in shown["images"]] == [None] * 4
