@@ -291,11 +291,12 @@ def test_wrong_settings(key, value, expected):
         (
             {"optimizer": {"name": "adamw", "trust_coefficient": 1}},
             "Unknown configuration key optimizer.trust_coefficient. Known there: name, learning_rate, warmup_epochs, "
-            "final_learning_rate, weight_decay. Received: 1",
+            "warmup_from, rate_per, cosine_epochs, final_learning_rate, weight_decay. Received: 1",
         ),
         (
             {"objective": {"variant": "s2s"}, "attack": {"steps": 1}},
-            "Configuration key attack: nothing that is chosen uses this section; leave it out. Received: {'steps': 1}",
+            "Unknown configuration key attack, a section that nothing uses of what is chosen. Known there: data, "
+            "order, augmentation, model, objective, optimizer, training. Received: {'steps': 1}",
         ),
         (
             {"order": {"name": "shufled"}},

@@ -131,10 +131,11 @@ class FineTuner(keras.Model):
 
     def run_attack(self, images: tf.Tensor, loss: Loss, seed: tf.Tensor) -> tf.Tensor:
         """Returns images on which the attack has raised a loss, in inference mode: no statistic changes."""
-        if self.attack is None:
+        attack = self.attack
+        if attack is None:
             raise ValueError(f"`attack` must be given to a method that attacks. Received: {self.name}, attack=None")
-        start = rows_of_global_batch(tf.shape(images), lambda shape: self.attack.start(shape, seed, images.dtype))
-        return self.attack(images, loss, start).images
+        start = rows_of_global_batch(tf.shape(images), lambda shape: attack.start(shape, seed, images.dtype))
+        return attack(images, loss, start).images
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: Any) -> Losses:
         """Returns values per example: `"loss"`, which is minimised, and `parts`."""

@@ -187,13 +187,14 @@ class Objective(keras.Model):
 
     def run_attack(self, images: Views, loss: Loss, seed: tf.Tensor) -> Views:
         """Returns views that the attack has changed jointly; the loss takes all of them, one below the other."""
-        if self.attack is None:
+        attack = self.attack
+        if attack is None:
             raise ValueError(f"`attack` must be given to an objective that attacks. Received: {self.name}, attack=None")
-        starts = [self._start(view, fold_in(seed, number)) for number, view in enumerate(images)]
+        starts = [_start(attack, view, fold_in(seed, number)) for number, view in enumerate(images)]
         unrolled = True if replicas() > 1 else None  # negatives come from all replicas
         start = tf.nest.map_structure(lambda *parts: tf.concat(parts, axis=0), *starts)
-        result = self.attack(tf.concat(images, axis=0), loss, start, unrolled)
-        if self.attack.steps > 0:
+        result = attack(tf.concat(images, axis=0), loss, start, unrolled)
+        if attack.steps > 0:
             self.measurements.update_state(
                 {"attack_loss_before": result.losses[0], "attack_loss_after": result.losses[-1]}
             )
@@ -259,5 +260,6 @@ class Objective(keras.Model):
             parts = [part for part in (self.encoder, self.projection_head) if part is not None]
             return [FrozenBranch(part, branch) for part in parts]
 
-    def _start(self, view: tf.Tensor, seed: tf.Tensor) -> Any:
-        return rows_of_global_batch(tf.shape(view), lambda shape: self.attack.start(shape, seed, view.dtype))
+
+def _start(attack: Attack, view: tf.Tensor, seed: tf.Tensor) -> Any:
+    return rows_of_global_batch(tf.shape(view), lambda shape: attack.start(shape, seed, view.dtype))

@@ -14,7 +14,7 @@ from typing import Any
 
 from acl_tf import onednn
 from acl_tf.config import (
-    AnyConfig,
+    AnyCommandConfig,
     CommandConfig,
     Settings,
     build,
@@ -66,7 +66,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def session(
-        self, config: AnyConfig, resume: bool, plugins: Sequence[Mapping[str, str]] = (), **about: Any
+        self, config: AnyCommandConfig, resume: bool, plugins: Sequence[Mapping[str, str]] = (), **about: Any
     ) -> Iterator[None]:
         """Opens the folder for a run, alone, and notes how the run ended.
 
@@ -99,7 +99,7 @@ class RunFolder:
                 raise
             self._note(status="finished", ended=_now())
 
-    def _check(self, config: AnyConfig, resume: bool) -> None:
+    def _check(self, config: AnyCommandConfig, resume: bool) -> None:
         if self.path.is_file():
             raise UsageError(f"The output folder is a file; choose another --output. Received: {self.path}")
         if not self.path.exists():

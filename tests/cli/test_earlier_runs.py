@@ -518,7 +518,7 @@ def test_a_run_goes_on(tmp_path, name):
 @pytest.mark.parametrize(
     "name, message",
     [
-        ("s2s", "Configuration key attack: nothing that is chosen uses this section; leave it out. Received: "),
+        ("s2s", "Unknown configuration key attack, a section that nothing uses of what is chosen. Known there: data, "),
         ("a2a", "Unknown configuration key objective.alpha. Known there: variant, temperature. Received: 1.0"),
         ("standard", "Unknown configuration key method.beta. Known there: name, mode. Received: 6.0"),
     ],

@@ -89,32 +89,6 @@ def test_a_recipe_for_another_method(caplog):
 
 
 @pytest.mark.parametrize(
-    "flags, line",
-    [
-        (
-            ["--variant", "a2a", "--set", "objective.alpha=7"],
-            "Unknown configuration key objective.alpha. Known there: variant, temperature. Received: 7",
-        ),
-        (
-            ["--optimizer", "adamw", "--set", "optimizer.trust_coefficient=1"],
-            "Unknown configuration key optimizer.trust_coefficient. Known there: name, learning_rate, warmup_epochs, "
-            "final_learning_rate, weight_decay. Received: 1",
-        ),
-        (
-            ["--variant", "s2s", "--set", "attack.steps=1"],
-            "Configuration key attack: nothing that is chosen uses this section; leave it out. Received: {'steps': 1}",
-        ),
-        (
-            ["--order", "random"],
-            "Configuration key order.name: expected one of shuffled. Received: 'random'",
-        ),
-    ],
-)
-def test_a_key_that_the_chosen_class_does_not_have(fail, flags, line):
-    assert fail("pretrain", *flags) == (2, f"acl-tf: error: {line}")
-
-
-@pytest.mark.parametrize(
     "flags, name",
     [
         ({"dataset": "/some/where/photos", "variant": "s2s"}, "photos_s2s_resnet18_seed0"),
