@@ -138,11 +138,13 @@ def attack_in_training(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
         config: Content of the model folder's `config.json`.
     """
     recipe, attacked = config.get("recipe"), config.get("attacked")
+    attack = _at(recipe, "attack")
+    if not isinstance(attack, Mapping):
+        return None
     if attacked is None:
         named = _at(recipe, "method", "name") or _at(recipe, "objective", "variant")
-        attacked = named not in NOT_ATTACKED_IN_0_1
-    attack = _at(recipe, "attack")
-    return attack if attacked and isinstance(attack, Mapping) and "epsilon" in attack else None
+        attacked = "epsilon" in attack and named not in NOT_ATTACKED_IN_0_1
+    return attack if attacked else None
 
 
 def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,12 +230,12 @@ def _facts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _attack(attack: Mapping[str, Any]) -> str:
     """Writes the attack of a recipe; those of acl-tf 0.1 do not say that it is PGD in l∞."""
     name, norm = (attack.get("name"), attack.get("norm")) if "name" in attack else ("pgd", "linf")
-    radius = f"{NORM_WORDS.get(str(norm), norm)} " if norm else ""
-    step = f" of {record_text.epsilon(attack['step_size'])}" if attack.get("step_size") is not None else ""
-    return (
-        f"{ATTACK_WORDS.get(str(name), name)}, {radius}{record_text.epsilon(attack['epsilon'])}, "
-        f"{attack.get('steps')} steps{step}"
-    )
+    radius = [NORM_WORDS.get(str(norm), norm)] if norm else []
+    radius += [record_text.epsilon(attack["epsilon"])] if "epsilon" in attack else []
+    steps, size = attack.get("steps"), attack.get("step_size")
+    length = f" of {record_text.epsilon(size)}" if size is not None else ""
+    taken = [f"{steps} step{'' if steps == 1 else 's'}{length}"] if steps is not None else []
+    return ", ".join([ATTACK_WORDS.get(str(name), str(name)), *([" ".join(radius)] if radius else []), *taken])
 
 
 def _at(value: Any, *keys: str) -> Any:

@@ -114,7 +114,7 @@ def test_the_model_folder(finished, dataset):
         about = acl_tf.load(str(finished / name)).config
         assert (about["kind"], about["branch"], about["classes"]) == ("classifier", "adversarial", ["0", "1", "2"])
         expected = {**config(dataset).model_dump(mode="json"), "encoder_sha256": None}
-        assert {**expected, "epoch": about["recipe"]["epoch"]} == about["recipe"]
+        assert {**expected, "epoch": about["recipe"]["epoch"]} == about["recipe"] and about["attacked"] is True
 
 
 def test_records(finished, dataset):
@@ -204,6 +204,7 @@ def test_a_linear_probe_keeps_the_encoder_of_its_folder(dataset, tmp_path):
     assert np.abs(after["classifier/fc/kernel"]).max() > 0
     about = acl_tf.load(str(tmp_path / "run")).config
     assert about["branch"] == "standard" and about["recipe"]["encoder_sha256"] == sha256(source / "model.keras")
+    assert about["attacked"] is False
 
 
 def test_full_training_keeps_the_other_branch(dataset, tmp_path):
