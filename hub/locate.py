@@ -57,7 +57,7 @@ def of_revision(model: str, revision: str | None) -> str:
 
     Args:
         model: The argument.
-        revision: Of a model on the Hub; None: as the argument says.
+        revision: Revision of a model on the Hub; None: as the argument says.
 
     Raises:
         UsageError: If the model is on disk, or names a revision itself.

@@ -33,7 +33,7 @@ class Published:
 
     Attributes:
         name: Its revision is the full SHA of the commit.
-        url: Of the commit.
+        url: URL of the commit.
         uploaded: Whether there was anything to upload.
     """
 
@@ -55,8 +55,8 @@ def push(
         folder: The model folder, which is not changed.
         repo_id: `user/name`.
         private: Whether only the user may see it. A repository that is public is not made private.
-        tag: Of the commit; None: no tag.
-        message: Of the commit.
+        tag: Tag of the commit; None: no tag.
+        message: Message of the commit.
 
     Raises:
         ModelFolderError: If a file of the folder is not as the manifest says.

@@ -1,16 +1,18 @@
 """The documentation names everything that a user can set, and names nothing that is not there."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from acl_tf.config import Section, recipe_names
+from acl_tf.config import Choice, CommandConfig, Section, recipe_names
 from acl_tf.finetune.config import FinetuneConfig
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
-from acl_tf.pretrain.config import PretrainConfig
+from acl_tf.pretrain.config import ATTACK, OBJECTIVE, OPTIMIZER, ORDER, PretrainConfig
 
 CONFIGS = (PretrainConfig, FinetuneConfig, SemiSupervisedConfig)
+CHOICES = {PretrainConfig: (OBJECTIVE, ATTACK, ORDER, OPTIMIZER)}
 RECIPES = [(config.command, name) for config in CONFIGS for name in recipe_names(config.command)]
 
 ROOT = Path(__file__).parents[1]
@@ -27,9 +29,22 @@ def keys(config: type[Section], prefix: str = "") -> list[str]:
     return found
 
 
+def keys_of_choices(config: type[CommandConfig], choices: Iterable[Choice]) -> list[str]:
+    """Returns the keys of the sections of every class that a configuration can choose."""
+    found = []
+    for choice in choices:
+        for name in choice.registry:
+            sections = config.sections({choice.section: {choice.key: name}})
+            found += [key for section, kind in sections.items() if kind for key in keys(kind, f"{section}.")]
+    return found
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 def test_every_key_is_documented(config) -> None:
-    assert [key for key in keys(config) if f"`{key}`" not in CONFIGURATION] == []
+    choices = CHOICES.get(config, ())
+    chosen = {choice.section for choice in choices} | set(config.sections({}))
+    found = {key for key in keys(config) if key not in chosen} | set(keys_of_choices(config, choices))
+    assert sorted(key for key in found if f"`{key}`" not in CONFIGURATION) == []
 
 
 @pytest.mark.parametrize("command, name", RECIPES)
@@ -59,5 +74,5 @@ def test_every_registry_that_a_guide_names_is_there(page) -> None:
     named = re.findall(r"`(\w+)` in\s+`([a-z_/]+\.py)`", text)
     assert len(named) > 8
     for name, file in named:
-        found = re.search(rf"^(def )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+        found = re.search(rf"^(class |def )?{name}\b", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
         assert found, f"{page} says that {name} is in {file}"

@@ -6,8 +6,10 @@ from acl_tf.lazy import exports
 from acl_tf.registry import Registry
 
 if TYPE_CHECKING:
+    from acl_tf.models.average import ExponentialAverage as ExponentialAverage
     from acl_tf.models.branch import Branch as Branch
     from acl_tf.models.encoder import Encoder as Encoder
+    from acl_tf.models.heads import MLPHead as MLPHead
     from acl_tf.models.heads import ProjectionHead as ProjectionHead
     from acl_tf.models.heads import linear_classifier as linear_classifier
     from acl_tf.models.paired_model import PairedModel as PairedModel
@@ -18,6 +20,8 @@ else:
         {
             "Branch": "acl_tf.models.branch:Branch",
             "Encoder": "acl_tf.models.encoder:Encoder",
+            "ExponentialAverage": "acl_tf.models.average:ExponentialAverage",
+            "MLPHead": "acl_tf.models.heads:MLPHead",
             "PairedModel": "acl_tf.models.paired_model:PairedModel",
             "ProjectionHead": "acl_tf.models.heads:ProjectionHead",
             "extract_branch": "acl_tf.models.paired_model:extract_branch",

@@ -4,7 +4,7 @@ import enum
 
 
 class Branch(enum.StrEnum):
-    """Which set of batch-normalisation parameters and statistics a forward pass uses.
+    """Names of the two sets of batch-normalisation parameters and statistics, of which a forward pass uses one.
 
     Everything but batch normalisation is shared between the branches.
     """

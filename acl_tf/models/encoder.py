@@ -19,7 +19,7 @@ class Encoder(PairedModel):
 
     Args:
         arch: Name of a backbone in `acl_tf.models.BACKBONES`.
-        width: Multiplies every number of filters.
+        width: Factor of every number of filters.
         stem: `"cifar"`, or `"imagenet"` for larger images.
         image_shape: Height, width and channels of the images.
         batch_norm: `"paired"`, or `"single"` for one set for both branches.

@@ -3,6 +3,9 @@
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
+
+from acl_tf import onednn
 
 # Makes the normalisation layer of that name and returns what calls it. A backbone asks for one wherever it
 # normalises, so paired, single and built-in batch normalisation are one argument.
@@ -28,7 +31,8 @@ def conv2d(
     same = pixels == half and (stride == 1 or pixels == 0)
     if not same:
         x = keras.layers.ZeroPadding2D(pixels, dtype=dtype, name=f"{name}_pad")(x)
-    return keras.layers.Conv2D(
+    subsampled = kernel_size == 1 and stride > 1 and onednn.decision()["on"] is not False
+    return (SubsampledConv2D if subsampled else keras.layers.Conv2D)(
         filters,
         kernel_size,
         strides=stride,
@@ -38,6 +42,19 @@ def conv2d(
         dtype=dtype,
         name=name,
     )(x)
+
+
+class SubsampledConv2D(keras.layers.Conv2D):
+    """A 1×1 convolution with a stride, which first drops the pixels that the stride leaves out.
+
+    It computes what `keras.layers.Conv2D` does, bit by bit where oneDNN is right. Of a native one with fewer channels
+    than a vector holds (8 with AVX2), oneDNN's gradient of the kernel is wrong by as much as itself: it reads memory
+    that nothing was written to (TensorFlow 2.21.0).
+    """
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        rows, columns = self.strides
+        return tf.nn.conv2d(inputs[:, ::rows, ::columns], kernel, strides=1, padding="VALID")
 
 
 def relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:

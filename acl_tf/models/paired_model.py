@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from acl_tf.models.batch_norm import BatchNormalization
 from acl_tf.models.branch import Branch
-from acl_tf.models.layers import NormFactory
+from acl_tf.models.layers import NormFactory, SubsampledConv2D
 from acl_tf.models.paired_batch_norm import PairedBatchNormalization
 
 
@@ -106,7 +106,8 @@ def _built_in(layer: keras.layers.Layer) -> keras.layers.Layer:
         return keras.layers.BatchNormalization(
             momentum=layer.momentum, epsilon=layer.epsilon, dtype="float32", name=layer.name
         )
-    return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+    kind = keras.layers.Conv2D if isinstance(layer, SubsampledConv2D) else type(layer)
+    return kind.from_config({**layer.get_config(), "dtype": "float32"})
 
 
 def _without_branch(layer: keras.layers.Layer, *args: Any, branch: Branch | None = None, **kwargs: Any) -> Any:

@@ -45,10 +45,10 @@ def resnet(
 
     Args:
         x: Normalised images, of shape `(batch, height, width, channels)`.
-        norm: Makes a normalisation layer by its name.
+        norm: Factory of normalisation layers, by their names.
         block: `basic_block` or `bottleneck_block`.
         depths: Number of blocks in each of the four stages.
-        width: Multiplies every number of filters.
+        width: Factor of every number of filters.
         stem: `"cifar"` (3×3 convolution, stride 1) or `"imagenet"` (7×7, stride 2, and max-pooling).
         stem_padding: Zeros on every side of the CIFAR stem's input: 1, or 2, which makes its maps two pixels larger
             (DeACL's released network).

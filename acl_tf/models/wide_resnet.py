@@ -34,10 +34,10 @@ def wide_resnet(
 
     Args:
         x: Normalised images, of shape `(batch, height, width, channels)`.
-        norm: Makes a normalisation layer by its name.
+        norm: Factory of normalisation layers, by their names.
         depth: Number of convolutions, of the form 6 n + 4.
-        widen_factor: How much wider than a plain residual network.
-        width: Multiplies every number of filters.
+        widen_factor: Width relative to a plain residual network.
+        width: Factor of every number of filters.
         stem: `"cifar"`; these networks have no other.
         stem_padding: 1; these networks have no other.
 

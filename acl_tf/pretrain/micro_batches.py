@@ -24,8 +24,8 @@ def in_micro_batches(network: Network, count: int) -> Network:
     """Returns a network that passes a batch in parts, and again for its gradient.
 
     Args:
-        network: From images to projections, a row each; without weights that are trained.
-        count: Number of parts; divides the batch.
+        network: Function from images to projections, a row each; it has no weights that are trained.
+        count: Number of parts, a divisor of the batch size.
 
     Raises:
         ValueError: If several replicas share the batch.
@@ -59,13 +59,13 @@ def accumulated_gradients(
     """Returns the gradients of a loss of projections, as `gradients_of` does, a part of the batch at a time.
 
     Args:
-        optimizer: Built on `variables`.
-        variables: What may move.
-        project: Passes views through the network in training mode.
-        passes: The whole batch.
-        loss_of: From the projections of each pass to the loss, of shape `()`, and whatever else the caller wants
-            to know.
-        count: Number of parts; divides the batch.
+        optimizer: The optimiser, which scales the loss.
+        variables: Variables that may move.
+        project: Function that passes views through the networks.
+        passes: Passes of the whole batch.
+        loss_of: Function from the projections of each pass to the loss, of shape `()`, and whatever else the caller
+            wants to know.
+        count: Number of parts, a divisor of the batch size.
 
     Returns:
         The gradient of the scaled loss for each variable, the loss, and the rest.

@@ -8,6 +8,7 @@ from acl_tf.registry import Registry
 if TYPE_CHECKING:
     from acl_tf.training.adamw import AdamW as AdamW
     from acl_tf.training.lars import LARS as LARS
+    from acl_tf.training.schedules import EpochWarmupCosine as EpochWarmupCosine
     from acl_tf.training.schedules import WarmupCosine as WarmupCosine
     from acl_tf.training.sgd import SGD as SGD
 else:
@@ -15,6 +16,7 @@ else:
         __name__,
         {
             "AdamW": "acl_tf.training.adamw:AdamW",
+            "EpochWarmupCosine": "acl_tf.training.schedules:EpochWarmupCosine",
             "LARS": "acl_tf.training.lars:LARS",
             "SGD": "acl_tf.training.sgd:SGD",
             "WarmupCosine": "acl_tf.training.schedules:WarmupCosine",

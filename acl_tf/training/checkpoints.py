@@ -30,16 +30,16 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpoints:
-    """The newest few states of a training, in folders called `step-00000123`.
+    """Keeps the newest few states of a training, in folders called `step-00000123`.
 
     TensorFlow writes and reads the state, with a checksum for each tensor. Unlike `tf.train.CheckpointManager`'s,
     each checkpoint appears by one rename, and a damaged one does not stand in the way of the one before it.
 
     Args:
-        folder: Where they are.
-        keep: How many to keep.
+        folder: Folder of the checkpoints.
+        keep: Number of checkpoints to keep.
         about: What a checkpoint must agree in to be continued from: architecture, data, …; JSON values.
-        **trackables: What to save: models, optimisers, variables.
+        **trackables: Models, optimisers and variables to save.
     """
 
     def __init__(self, folder: Path, keep: int, about: dict[str, Any], **trackables: Any) -> None:
@@ -80,7 +80,7 @@ class Checkpoints:
         """Restores the newest checkpoint that can be read.
 
         Returns:
-            How many steps it had taken; 0 where there is no checkpoint.
+            Number of steps that it had taken; 0 where there is no checkpoint.
 
         Raises:
             CheckpointError: If none can be read, or if the newest is of another architecture, data set, ….

@@ -10,7 +10,7 @@ Precision = Literal["float32", "mixed_bfloat16", "mixed_float16", "float64"]
 
 
 class ScheduleSettings(Section):
-    """The learning rate, whatever the optimiser.
+    """Settings of the learning rate, which all optimisers share.
 
     Attributes:
         learning_rate: Rate at the end of the warm-up.
@@ -30,17 +30,17 @@ class ScheduleSettings(Section):
 
 
 class RunConfig(Section):
-    """How long to train, and how to keep track.
+    """Length of a training, its precision, and its records.
 
     Attributes:
         epochs: Passes over the images; the last incomplete batch of each is left out.
         precision: `float32`, `mixed_bfloat16`, `mixed_float16`, or `float64` (for tests).
-        seed: Of initialisation, order and all randomness.
-        checkpoint_steps: A checkpoint is written every so many steps, and at the end of every epoch.
-        keep_checkpoints: How many of the newest checkpoints are kept; at least 2, so that one may break.
-        log_steps: Metrics are written every so many steps, and at the end of every epoch.
-        steps_per_call: How many steps TensorFlow takes at a time, which saves time where a step is short; signals and
-            NaNs are noticed after them.
+        seed: Seed of initialisation, order and all randomness.
+        checkpoint_steps: Number of steps between two checkpoints; the end of every epoch has one, too.
+        keep_checkpoints: Number of the newest checkpoints that are kept; at least 2, so that one may break.
+        log_steps: Number of steps between two rows of metrics; the end of every epoch has one, too.
+        steps_per_call: Number of steps that TensorFlow takes at a time, which saves time where a step is short; signals
+            and NaNs are noticed after them.
         jit: Whether XLA compiles the step; on one device. It draws other random numbers.
         tf32: Whether GPUs may round the factors of float32 products to 10 bits of mantissa, which is several times
             faster.
@@ -58,6 +58,6 @@ class RunConfig(Section):
 
 
 class TrainingConfig(RunConfig):
-    """How long and how to train; `batch_size` is that of all devices together, in images."""
+    """Length and records of a training, and its batch size: images of all devices together."""
 
     batch_size: Annotated[int, Field(ge=2)] = 512

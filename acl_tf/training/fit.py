@@ -80,9 +80,9 @@ def check_parallelism(training: RunConfig, batch_size: int, workers: Workers) ->
     """Checks that the replicas can share a batch.
 
     Args:
-        training: How to train.
-        batch_size: Of all devices together; less than what was asked for where there are fewer images.
-        workers: That share each batch.
+        training: Section `training` of the configuration.
+        batch_size: Number of images in a batch of all devices together; fewer than configured where there are fewer.
+        workers: Processes that share each batch.
 
     Raises:
         UsageError: If the number of replicas does not divide the batch size, or if XLA is to compile for several.

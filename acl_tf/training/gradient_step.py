@@ -19,9 +19,9 @@ def gradient_step(
     """Takes one step down a loss.
 
     Args:
-        optimizer: Built on `variables`.
-        variables: What may move; one that the loss does not depend on, such as those of a branch that no image
-            passes, stays as it is.
+        optimizer: The optimiser, built on `variables`.
+        variables: Variables that may move; one that the loss does not depend on, such as those of a branch that no
+            image passes, stays as it is.
         loss_and_parts: Computes this replica's share of the loss, of shape `()`, and whatever else the caller wants
             to know. The shares of all replicas sum to the loss.
 
@@ -63,10 +63,10 @@ def apply_gradients(
     """Sums gradients over the replicas, and moves the variables.
 
     Args:
-        optimizer: Built on `variables`.
+        optimizer: The optimiser, built on `variables`.
         gradients: This replica's share of each, of the scaled loss; None: the variable stays as it is.
-        variables: What they are of.
-        dtype: Of the norm.
+        variables: The variables that the gradients belong to.
+        dtype: Type of the norm.
 
     Returns:
         The norm of the global gradient, without the optimizer's loss scale.

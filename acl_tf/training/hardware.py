@@ -1,4 +1,4 @@
-"""Where a command computes, as its options say."""
+"""The devices that a command computes on, as its options say."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ STRATEGIES = ("auto", "none", "mirrored", "multiworker")
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where a command computes; what it computes does not depend on it.
+    """The devices that a command computes on; its results do not depend on them.
 
     Attributes:
         strategy: `none` (one device), `mirrored` (GPUs of this host), `multiworker` (the workers of `TF_CONFIG`, or of
             a SLURM step), or `auto`: the last of these for which there is something.
-        devices: How many GPUs of this host, or `cpu:N` to split its CPU in N, in order to try things out; None: all.
-        startup_timeout: For how many seconds a worker waits for the others.
+        devices: Number of GPUs of this host, or `cpu:N` to split its CPU in N, in order to try things out; None: all.
+        startup_timeout: Seconds that a worker waits for the others.
     """
 
     strategy: str = "auto"

@@ -1,4 +1,4 @@
-"""What a training leaves behind as it goes: measurements, progress, checkpoints."""
+"""The journal of a training: measurements, progress, checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from acl_tf.training.progress import TrainingProgress
 
 
 class Journal:
-    """That of a worker which is not the chief: it leaves nothing."""
+    """The journal of a worker that is not the chief: it keeps nothing."""
 
     def advance(self, step: int) -> None:
         """Notes that `step` steps are done."""
@@ -22,11 +22,11 @@ class Journal:
         """Keeps the state after `step` steps."""
 
     def saved(self) -> str:
-        """Says where the state of now is."""
+        """Returns words for where the present state is."""
         return "saved by worker 0"
 
     def kept(self) -> str:
-        """Says where the newest good state is."""
+        """Returns words for where the newest good state is."""
         return "Worker 0 keeps the last good checkpoint"
 
 
@@ -35,9 +35,9 @@ class ChiefsJournal(Journal):
     """Writes the run folder, and shows how far the training is.
 
     Attributes:
-        log: Where measurements go.
-        progress: What the user sees.
-        checkpoints: Where the state goes.
+        log: File of the measurements.
+        progress: Display of the progress.
+        checkpoints: Folder of the states.
         horizon: Length of each epoch.
     """
 

@@ -22,12 +22,12 @@ class LARS(keras.optimizers.Optimizer):
 
     Args:
         learning_rate: A float or a `keras.optimizers.schedules.LearningRateSchedule`.
-        momentum: Of the buffer.
-        weight_decay: Coupled: it is part of what the momentum averages.
-        trust_coefficient: Scales the local rates.
+        momentum: Share of the buffer that a step keeps.
+        weight_decay: Coupled weight decay: part of what the momentum averages.
+        trust_coefficient: Factor of the local rates.
         exclude: Regular expression; variables whose path it matches get local rate 1 and no weight decay. ACL
             excludes nothing.
-        name: Of the optimizer.
+        name: Name of the optimiser.
         **kwargs: Passed on to `keras.optimizers.Optimizer`.
 
     Reference: You et al., "Large Batch Training of Convolutional Networks", arXiv 1708.03888, Algorithm 1; the form is

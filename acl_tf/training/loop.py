@@ -21,7 +21,7 @@ AfterEpoch = Callable[[int], Mapping[str, float]]
 
 
 def nothing_measured(epoch: int) -> Mapping[str, float]:
-    """What a training without validation measures after an epoch."""
+    """Returns what a training without validation measures after an epoch: nothing."""
     return {}
 
 
@@ -33,13 +33,13 @@ class Loop:
     (keras#20585); the step itself is the model's, so that `fit` takes the same one.
 
     Attributes:
-        model: Compiled.
-        steps: Of the model.
-        training: How often to log and to save.
+        model: The model, compiled.
+        steps: Compiled steps of the model.
+        training: Section `training` of the configuration: how often to log and to save.
         order: Which images make the batch of each step.
-        journal: Where measurements and states go.
+        journal: Keeper of measurements and states.
         interruption: Whether the user wants an end.
-        after_epoch: Called with the epoch's number, from 1; what it returns is logged with the epoch's last step.
+        after_epoch: Function of the epoch's number, from 1; what it returns is logged with the epoch's last step.
     """
 
     model: keras.Model

@@ -15,8 +15,8 @@ class Measurements(keras.metrics.Metric):
     are read, and under several workers reading, or saving, them takes all of these.
 
     Args:
-        names: What is measured.
-        name: Of the metric.
+        names: Names of what is measured.
+        name: Name of the metric.
     """
 
     def __init__(self, names: Sequence[str], name: str = "measurements") -> None:
@@ -27,10 +27,10 @@ class Measurements(keras.metrics.Metric):
         )
 
     def update_state(self, values: Mapping[str, tf.Tensor]) -> None:
-        """Notes what was measured.
+        """Adds what was measured in a step.
 
         Args:
-            values: This replica's, by name; of one that is not a scalar the mean.
+            values: Values of this replica, by name; of one that is not a scalar, the mean counts.
 
         Raises:
             ValueError: If a name is not one of `names`.

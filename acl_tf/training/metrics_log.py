@@ -18,8 +18,8 @@ class MetricsLog:
     Opening it cuts both back to a step, so that a resumed run has each step once.
 
     Args:
-        folder: Of the run.
-        step: Of the checkpoint that the run goes on from; rows of later steps are dropped.
+        folder: The run folder.
+        step: Step of the checkpoint that the run goes on from; rows of later steps are dropped.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -37,7 +37,7 @@ class MetricsLog:
         Args:
             step: Number of steps taken.
             epoch: Number of epochs begun.
-            values: Measured since the last row. What is not finite (a float16 gradient that overflowed) is null.
+            values: Measurements since the last row; one that is not finite (an overflow in float16) is written as null.
         """
         finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
         row = {"step": step, "epoch": epoch, **finite}

@@ -10,7 +10,7 @@ def set_numerics(training: RunConfig) -> None:
     """Sets the precision of layers, the seed of initial weights, and how GPUs multiply float32.
 
     Args:
-        training: Of the run.
+        training: Section `training` of the configuration.
     """
     keras.config.set_dtype_policy(training.precision)
     keras.utils.set_random_seed(training.seed)

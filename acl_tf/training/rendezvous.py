@@ -17,9 +17,9 @@ def meet(own: str, others: Sequence[str], seconds: float) -> None:
     Whoever has seen all goes on to TensorFlow, whose server then answers in its place.
 
     Args:
-        own: This worker's `host:port`.
-        others: Those of the others.
-        seconds: How long to wait.
+        own: Address of this worker, `host:port`.
+        others: Addresses of the other workers.
+        seconds: Time to wait.
 
     Raises:
         ClusterError: If the port is taken, or if the others do not appear in time.

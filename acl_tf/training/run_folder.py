@@ -39,18 +39,18 @@ FREE_ON_RESUME = {
 
 
 class RunFolder:
-    """Where a run keeps everything.
+    """The folder in which a run keeps everything.
 
     Args:
-        path: Of the folder.
+        path: Path of the folder.
 
     Attributes:
         config: `config.yaml`: the resolved configuration; it repeats the run.
         metrics: `metrics.jsonl`.
         checkpoints: Folder of the checkpoints.
         model: The model folder, once the run has ended.
-        model_last: That of the last epoch, where `model` is that of the best one.
-        records: `records.jsonl`: what the run measured of its own model.
+        model_last: Model folder of the last epoch, where `model` is that of the best one.
+        records: `records.jsonl`: measurements of the run's own model.
         about: `run.json`: versions, oneDNN, host, git revision, command line, start, end, status.
     """
 
@@ -71,10 +71,10 @@ class RunFolder:
         """Opens the folder for a run, alone, and notes how the run ended.
 
         Args:
-            config: Of the run.
+            config: Configuration of the run.
             resume: Whether a run that is there goes on.
             plugins: Name and SHA-256 of the plug-ins that the run depends on; a resumed run demands the same.
-            **about: What else `run.json` says.
+            **about: Further entries of `run.json`.
 
         Raises:
             UsageError: If the folder holds another run, or something else, or if a process is at work in it.

@@ -11,11 +11,11 @@ class Selection(tf.Module):
     """Keeps a copy of the weights at the best epoch so far. It is part of a checkpoint, so a resumed run knows it.
 
     Args:
-        variables: What is copied.
+        variables: Variables that are copied.
 
     Attributes:
         epoch: The best epoch, from 1; 0 before the first. An int64 variable.
-        scores: What made it the best: robust accuracy, then clean accuracy.
+        scores: Scores of the best epoch: robust accuracy, then clean accuracy.
     """
 
     def __init__(self, variables: Iterable[keras.Variable]) -> None:
@@ -29,7 +29,7 @@ class Selection(tf.Module):
         """Copies the weights if this epoch is better: more robust, or as robust and more accurate.
 
         Returns:
-            Whether it is.
+            Whether it is better.
         """
         scores = (robust_accuracy, accuracy)
         if scores <= tuple(self.scores.numpy()):

@@ -17,12 +17,12 @@ WORD = np.dtype(np.int64)
 
 
 class Steps:
-    """A model's `train_step` on rows of a data set, under any strategy, several steps a call.
+    """Takes a model's `train_step` on rows of a data set, under any strategy, several steps a call.
 
     Args:
-        model: Compiled, in the strategy's scope.
+        model: The model, compiled in the strategy's scope.
         data: NumPy arrays, nested as the model's `train_step` takes them, each with a row an image.
-        workers: Whose replicas share each batch.
+        workers: Processes whose replicas share each batch.
         jit: Whether XLA compiles the step; on one device only.
     """
 
@@ -41,7 +41,7 @@ class Steps:
         """Takes a step for each batch.
 
         Args:
-            rows: The images of each batch, integers of shape `(steps, global batch)`.
+            rows: Rows of the images of each batch, integers of shape `(steps, global batch)`.
 
         Returns:
             The running means of what the model measures, and the `learning_rate` of the last step.

@@ -34,12 +34,12 @@ class Workers:
     Every worker runs the same code; worker 0, the chief, alone writes files. With one process nothing is exchanged.
 
     Args:
-        strategy: Whose workers they are; None: TensorFlow's default, one device of this process.
+        strategy: Strategy that the processes share; None: TensorFlow's default, one device of this process.
 
     Attributes:
-        strategy: As given.
+        strategy: The strategy.
         count: Number of processes.
-        index: Of this one; 0 is the chief.
+        index: Number of this process; 0 is the chief.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None) -> None:
@@ -111,7 +111,7 @@ class Workers:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Goes on only if every worker comes through a block, in which none may wait for another.
+        """Leaves a block only if every worker comes through it; in the block none may wait for another.
 
         Making a variable in the strategy's scope is such a waiting.
 
@@ -131,10 +131,10 @@ class Workers:
 
     @contextlib.contextmanager
     def agreement(self, config: CommandConfig) -> Iterator[dict[str, Any]]:
-        """Prepares something in every worker, as `together`, and goes on only if all are to do the same.
+        """Prepares something in every worker, as `together` does, and checks that all are to do the same.
 
         Args:
-            config: What they are to do; where their images are may differ.
+            config: Configuration of the command; only the place of the images may differ.
 
         Yields:
             What else must be equal, to be filled in the block: `images` and `plugins`, any JSON values.

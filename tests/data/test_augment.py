@@ -116,12 +116,13 @@ def test_pixels_are_resized_as_bytes_are(interpolation):
     )
 
 
-def test_resize_mirrors_exactly():
+def test_resize_mirrors():
+    """To a few roundings: sums of products are added up in an order that depends on the column."""
     images = noise(4, 20, 30)
     boxes = [(0, 0, 20, 30), (1, 2, 3, 4), (5, 5, 15, 15), (0, 10, 20, 20)]
     plain = augment.resize_crops(images, boxes, 12)
     mirrored = augment.resize_crops(images, boxes, 12, mirrored=tf.constant([True, False, True, False]))
-    np.testing.assert_array_equal(mirrored[0::2], plain[0::2, :, ::-1])
+    np.testing.assert_allclose(mirrored[0::2], plain[0::2, :, ::-1], rtol=0, atol=1e-6)
     np.testing.assert_array_equal(mirrored[1::2], plain[1::2])
 
 

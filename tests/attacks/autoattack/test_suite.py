@@ -243,9 +243,9 @@ def test_where_every_image_is_wrong_nothing_is_run():
 
 
 def test_a_keras_model_and_a_saved_model(tmp_path):
+    keras.utils.set_random_seed(3)
     inputs = keras.Input((5, 5, 3))
     hidden = keras.layers.Dense(8, "tanh")(keras.layers.Flatten()(inputs))
-    keras.utils.set_random_seed(3)
     model = keras.Model(inputs, keras.layers.Dense(5)(hidden))
     labels = model(IMAGES).numpy().argmax(axis=1)
     signature = tf.function(lambda images: {"logits": model(images)}).get_concrete_function(
