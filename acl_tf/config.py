@@ -303,7 +303,7 @@ def suited(config: type[CommandConfig], settings: Settings, chosen: Settings) ->
 
     Args:
         config: The class that will be built.
-        settings: Nested mappings, of a recipe.
+        settings: Nested mappings, of a recipe. A key that is wrong in the recipe itself stays, so that `build` says so.
         chosen: Settings that choose.
     """
     before, after = config.sections(settings), config.sections(chosen)
@@ -311,12 +311,17 @@ def suited(config: type[CommandConfig], settings: Settings, chosen: Settings) ->
     left_out = []
     for name, section in after.items():
         if isinstance(settings.get(name), Mapping) and section is not before[name]:
-            keys = section.model_fields if section is not None else {}
-            left_out += [f"{name}.{key}" for key in settings[name] if key not in keys]
-            kept[name] = {key: value for key, value in settings[name].items() if key in keys}
-            if section is None:
+            own, keys = _keys(before[name]), _keys(section)
+            odd = [key for key in settings[name] if key in own and key not in keys]
+            left_out += [f"{name}.{key}" for key in odd]
+            kept[name] = {key: value for key, value in settings[name].items() if key not in odd}
+            if section is None and not kept[name]:
                 del kept[name]
     return kept, left_out
+
+
+def _keys(section: type[Section] | None) -> Iterable[str]:
+    return section.model_fields if section is not None else ()
 
 
 def without_unused(config: type[CommandConfig], settings: Settings) -> Settings:

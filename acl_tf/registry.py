@@ -18,6 +18,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f'; did you mean "{matches[0]}"?' if matches else ""
 
 
+def choices(names: Iterable[str]) -> str:
+    """Returns names as the metavar of an option: `{lars,sgd,adamw}`."""
+    return f"{{{','.join(names)}}}"
+
+
 class Registry:
     """Names, and the objects that they stand for, which are imported when they are asked for.
 
@@ -66,8 +71,8 @@ class Registry:
         return add
 
     def choices(self) -> str:
-        """Returns the names as the metavar of an option: `{lars,sgd,adamw}`."""
-        return f"{{{','.join(self._targets)}}}"
+        """Returns the names as the metavar of an option; see `choices`."""
+        return choices(self)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._targets)
@@ -76,7 +81,7 @@ class Registry:
         return len(self._targets)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._targets
+        return isinstance(name, str) and name in self._targets
 
 
 def _identity(target: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from acl_tf.startup import start_tensorflow
+from acl_tf.startup import import_tensorflow
 
 SOURCES = "plugin_sources"
 option = click.option(
@@ -19,11 +19,11 @@ option = click.option(
 
 
 def plugin_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command this option; it is called, once TensorFlow has started, with what was loaded as `plugins`."""
+    """Gives a command this option; it is called, once TensorFlow is imported, with what was loaded as `plugins`."""
 
     @functools.wraps(command)
     def with_plugins(*args: Any, plugin_sources: tuple[str, ...], **kwargs: Any) -> None:
-        start_tensorflow()
+        import_tensorflow()
 
         from acl_tf.plugins import load_plugins
 

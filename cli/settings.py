@@ -1,13 +1,17 @@
 """From options to a configuration: what the commands share."""
 
+import functools
 import json
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from acl_tf.config import AnyCommandConfig, Settings
+    from acl_tf.config import AnyCommandConfig, CommandConfig, Settings
+
+logger = logging.getLogger(__name__)
 
 
 def resolve(
@@ -20,10 +24,12 @@ def resolve(
 ) -> "AnyCommandConfig":
     """Returns the configuration that a command line means.
 
+    A file or recipe may be written for another method: what it sets that the chosen one does not have is left out.
+
     Args:
-        config: Its class.
-        above: What options and `--set` say.
-        source: `--config`: a file, or a recipe.
+        config: Class of the configuration.
+        above: Settings by options and `--set`.
+        source: Value of `--config`: a file, or a recipe.
         started: The run folder to go on in, or None; without `--config`, its own configuration is the base.
         protocol: A recipe that goes over that base.
         model_data: The data set of the model that the command is about, for where nothing names another.
@@ -31,17 +37,19 @@ def resolve(
     Raises:
         UsageError: At the first wrong key or value.
     """
-    from acl_tf.config import build, merge, read_settings, recipe_names
+    from acl_tf.config import build, merge, recipe_names
 
     if source is None and started and (started / "config.yaml").is_file():
         source = str(started / "config.yaml")
-    named = merge(read_settings(source, config.command) if source else {}, above)
+    named = merge(_layer(config, source) if source else {}, above)
     base = {"data": model_data} if model_data and "dataset" not in _data(named) else {}
     dataset = _data(merge(base, above)).get("dataset")
     if source is None and dataset in recipe_names(config.command):
         source = dataset  # a data set with a recipe of its own
-    for layer in (source, protocol):
-        base = merge(base, read_settings(layer, config.command)) if layer else base
+    layers = {name: _layer(config, name) for name in (source, protocol) if name}
+    chosen = functools.reduce(merge, [base, *layers.values(), above])
+    for name, layer in layers.items():
+        base = merge(base, _suited(config, name, layer, chosen))
     return build(config, merge(base, above))
 
 
@@ -49,9 +57,9 @@ def settings_of(keys: Mapping[str, str], flags: Mapping[str, Any], pairs: tuple[
     """Returns what a command's options say.
 
     Args:
-        keys: The key of the configuration that each option sets.
-        flags: The values of these options; None where one was not given.
-        pairs: `--set`, which goes over them.
+        keys: Key of the configuration that each option sets.
+        flags: Values of these options; None where one was not given.
+        pairs: Values of `--set`, which goes over them.
 
     Raises:
         UsageError: If a pair is none.
@@ -108,6 +116,25 @@ def run_name(model: str) -> str:
     path = Path(re.sub(r"(@[0-9a-f]{12})[0-9a-f]{28}$", r"\1", model))
     name = path.resolve().parent.name if path.name == "model" else path.name
     return (name or path.resolve().name).replace(":", "-")
+
+
+def _layer(config: type["CommandConfig"], source: str) -> "Settings":
+    """Reads a configuration file, or the recipe of that name."""
+    from acl_tf.config import read_settings
+    from acl_tf.training.run_folder import settings_in
+
+    file = Path(source)
+    return settings_in(file, config) if file.is_file() else read_settings(source, config.command)
+
+
+def _suited(config: type["CommandConfig"], name: str, layer: "Settings", chosen: "Settings") -> "Settings":
+    """Returns the settings of a file or recipe without those that are not for what is chosen, which are logged."""
+    from acl_tf.config import suited
+
+    kept, left_out = suited(config, layer, chosen)
+    if left_out:
+        logger.info("Left out of %s, for nothing that is chosen uses it: %s", name, ", ".join(left_out))
+    return kept
 
 
 def _data(settings: "Settings") -> Mapping[str, Any]:

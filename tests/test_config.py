@@ -7,15 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acl_tf import config
-from acl_tf.config import assignments, build, differences, merge, nested, read_settings
+from acl_tf.config import (
+    Positive,
+    Section,
+    assignments,
+    build,
+    checked_settings,
+    differences,
+    merge,
+    nested,
+    read_settings,
+    suited,
+    without_unused,
+)
 from acl_tf.data.config import DataConfig
 from acl_tf.errors import UsageError
 from acl_tf.models import BACKBONES
-from acl_tf.pretrain import OBJECTIVES
 from acl_tf.pretrain.config import PretrainConfig
-from acl_tf.training import OPTIMIZERS
 from acl_tf.training import config as training_config
 
+PGD = "name, norm, epsilon, step_size, steps, start, momentum, clip_start, sparsity"
 ARCHITECTURES = "resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
 
 
@@ -38,6 +49,9 @@ share = st.floats(0, 1)
 counts = st.integers(1, 10**12)
 # YAML has no way to write surrogates, and every other text must survive.
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+
+
+momentum = {"momentum": st.floats(0, 1, exclude_max=True), "weight_decay": non_negative}
 
 
 def intervals(numbers):
@@ -77,21 +91,32 @@ configurations = st.builds(
             "projection_blocks": st.sampled_from([2, 3]),
         }
     ),
-    objective=st.fixed_dictionaries(
-        {"variant": st.sampled_from(list(OBJECTIVES)), "alpha": non_negative, "temperature": positive}
-    ),
-    attack=st.fixed_dictionaries({"epsilon": non_negative, "step_size": non_negative, "steps": st.integers(0, 100)}),
-    optimizer=st.fixed_dictionaries(
+    objective=st.fixed_dictionaries({"variant": st.just("ds"), "alpha": non_negative, "temperature": positive})
+    | st.fixed_dictionaries({"variant": st.sampled_from(["a2a", "a2s"]), "temperature": positive}),
+    attack=st.fixed_dictionaries(
         {
-            "name": st.sampled_from(list(OPTIMIZERS)),
-            "learning_rate": positive,
-            "momentum": st.floats(0, 1, exclude_max=True),
-            "weight_decay": non_negative,
-            "trust_coefficient": positive,
-            "exclude": st.none() | st.sampled_from(["bn|bias", "^fc\\d+$", "täg: [a-z]"]),
-            "warmup_epochs": st.none() | non_negative,
-            "final_learning_rate": non_negative,
+            "norm": st.sampled_from(["linf", "l2", "l1"]),
+            "epsilon": non_negative,
+            "step_size": st.none() | non_negative,
+            "steps": st.integers(0, 100),
+            "start": st.sampled_from(["uniform", "normal", "zero"]),
         }
+    ),
+    optimizer=st.builds(
+        dict,
+        st.fixed_dictionaries({"name": st.just("adamw"), "weight_decay": non_negative})
+        | st.fixed_dictionaries({"name": st.just("sgd"), **momentum})
+        | st.fixed_dictionaries(
+            {
+                "name": st.just("lars"),
+                **momentum,
+                "trust_coefficient": positive,
+                "exclude": st.none() | st.sampled_from(["bn|bias", "^fc\\d+$", "täg: [a-z]"]),
+            }
+        ),
+        learning_rate=positive,
+        warmup_epochs=st.none() | non_negative,
+        final_learning_rate=non_negative,
     ),
     training=st.fixed_dictionaries(
         {
@@ -116,7 +141,6 @@ def test_round_trip_through_yaml_is_exact(original):
 
 def test_the_defaults_are_acls():
     resolved = build(PretrainConfig, {})
-    assert resolved == PretrainConfig()
     assert resolved.attack.epsilon == 8 / 255 and resolved.attack.step_size == 2 / 255 and resolved.attack.steps == 5
     assert resolved.optimizer.learning_rate == 5.0 and resolved.optimizer.weight_decay == 1e-6
     assert resolved.objective.temperature == 0.5 and resolved.objective.variant == "ds"
@@ -148,19 +172,18 @@ def test_a_count_may_not_be_written_as_a_fraction():
         (
             "attack.epsilom",
             0.1,
-            'Unknown configuration key attack.epsilom; did you mean "epsilon"? Known there: epsilon, step_size, '
-            "steps. Received: 0.1",
+            f'Unknown configuration key attack.epsilom; did you mean "epsilon"? Known there: {PGD}. Received: 0.1',
         ),
         (
             "attack.zzz",
             0.1,
-            "Unknown configuration key attack.zzz. Known there: epsilon, step_size, steps. Received: 0.1",
+            f"Unknown configuration key attack.zzz. Known there: {PGD}. Received: 0.1",
         ),
         (
             "atack.epsilon",
             0.1,
-            'Unknown configuration key atack; did you mean "attack"? Known there: data, augmentation, model, '
-            "objective, attack, optimizer, training. Received: {'epsilon': 0.1}",
+            'Unknown configuration key atack; did you mean "attack"? Known there: data, order, augmentation, '
+            "model, objective, attack, optimizer, training. Received: {'epsilon': 0.1}",
         ),
         ("training.epochs", "ten", "Configuration key training.epochs: expected a valid integer. Received: 'ten'"),
         ("training.epochs", 1.5, "Configuration key training.epochs: expected a valid integer. Received: 1.5"),
@@ -258,6 +281,37 @@ def test_wrong_settings(key, value, expected):
     assert message(nested(key, value)) == expected
 
 
+@pytest.mark.parametrize(
+    "settings, expected",
+    [
+        (
+            {"objective": {"variant": "a2a", "alpha": 7}},
+            "Unknown configuration key objective.alpha. Known there: variant, temperature. Received: 7",
+        ),
+        (
+            {"optimizer": {"name": "adamw", "trust_coefficient": 1}},
+            "Unknown configuration key optimizer.trust_coefficient. Known there: name, learning_rate, warmup_epochs, "
+            "warmup_from, rate_per, cosine_epochs, final_learning_rate, weight_decay. Received: 1",
+        ),
+        (
+            {"objective": {"variant": "s2s"}, "attack": {"steps": 1}},
+            "Unknown configuration key attack, a section that nothing uses of what is chosen. Known there: data, "
+            "order, augmentation, model, objective, optimizer, training. Received: {'steps': 1}",
+        ),
+        (
+            {"order": {"name": "shufled"}},
+            "Configuration key order.name: expected one of shuffled; did you mean \"shuffled\"? Received: 'shufled'",
+        ),
+        (
+            {"objective": {"variant": []}},
+            "Configuration key objective.variant: expected one of s2s, a2a, a2s, ds. Received: []",
+        ),
+    ],
+)
+def test_keys_that_the_chosen_class_does_not_have(settings, expected):
+    assert message(settings) == expected
+
+
 def test_keys_that_are_no_text():
     assert message({1: 2}).startswith("Unknown configuration key 1. Known there: data, ")
 
@@ -324,11 +378,8 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=3),
     max_leaves=5,
 )
-known_keys = [
-    f"{section}.{key}"
-    for section, field in PretrainConfig.model_fields.items()
-    for key in type(field.default).model_fields
-]
+DEFAULT = build(PretrainConfig, {})
+known_keys = [f"{name}.{key}" for name, section in DEFAULT for key in type(section).model_fields]
 
 
 @given(st.sampled_from([*known_keys, *PretrainConfig.model_fields]), values)
@@ -341,6 +392,64 @@ def test_no_value_breaks_validation(key, value):
         return
     assert re.match("Configuration key|Unknown configuration key|model.stem", message) and "\n" not in message
     assert isinstance(value, dict | list) or message.endswith(f"Received: {value!r}")
+
+
+# Settings for other classes than those that are chosen
+
+
+def test_a_recipe_for_another_method_is_trimmed():
+    recipe = {
+        "objective": {"variant": "ds", "alpha": 2.0, "temperature": 0.2},
+        "attack": {"epsilon": 0.1},
+        "optimizer": {"name": "lars", "momentum": 0.5, "learning_rate": 1.0},
+        "training": {"epochs": 3},
+    }
+    kept, left_out = suited(PretrainConfig, recipe, {"objective": {"variant": "s2s"}, "optimizer": {"name": "adamw"}})
+    assert kept == {
+        "objective": {"variant": "ds", "temperature": 0.2},
+        "optimizer": {"name": "lars", "learning_rate": 1.0},
+        "training": {"epochs": 3},
+    }
+    assert left_out == ["objective.alpha", "attack.epsilon", "optimizer.momentum"]
+    assert suited(PretrainConfig, recipe, recipe) == (recipe, [])
+
+
+@pytest.mark.parametrize("variant", ["ds", "a2a", "s2s"])
+def test_a_mistake_in_a_recipe_is_not_hidden_by_trimming(variant):
+    recipe = {"objective": {"variant": "ds", "alpa": 2.0}, "attack": {"epsilom": 0.1}}
+    assert suited(PretrainConfig, recipe, {"objective": {"variant": variant}}) == (recipe, [])
+
+
+def test_what_earlier_versions_wrote_and_nothing_used():
+    before = {
+        "objective": {"variant": "s2s", "alpha": 1.0, "temperature": 0.5},
+        "attack": {"epsilon": 0.1},
+        "training": {"epochs": 3, "unknown": 1},
+    }
+    assert without_unused(PretrainConfig, before) == {
+        "objective": {"variant": "s2s", "temperature": 0.5},
+        "training": {"epochs": 3, "unknown": 1},
+    }
+
+
+class Toy(Section):
+    size: Positive
+    name: str = "toy"
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        ({}, "`size` must be given. Received: no settings"),
+        ({"name": "x"}, "`size` must be given. Received: name"),
+        ({"size": 0}, "`size` must be greater than 0. Received: size=0"),
+        ({"size": 1, "colour": 2}, "`colour` is no setting here; there are: size, name. Received: colour=2"),
+    ],
+)
+def test_keyword_arguments(values, expected):
+    with pytest.raises(ValueError) as error:
+        checked_settings(Toy, values)
+    assert str(error.value) == expected
 
 
 # Merging and comparing
@@ -374,10 +483,10 @@ def test_later_assignments_win():
 
 
 def test_differences_names_dotted_keys():
-    one, other = PretrainConfig(), build(PretrainConfig, {"data": {"limit": 3}, "training": {"seed": 1}})
+    one, other = DEFAULT, build(PretrainConfig, {"data": {"limit": 3}, "training": {"seed": 1}})
     assert differences(one, other) == ["data.limit", "training.seed"]
     assert differences(one, one) == []
-    assert differences(DataConfig(), DataConfig(split="test"), "data.") == ["data.split"]
+    assert differences(DataConfig(), DataConfig(split="test")) == ["split"]
 
 
 # Recipes
@@ -385,4 +494,4 @@ def test_differences_names_dotted_keys():
 
 @pytest.mark.parametrize("name", config.recipe_names())
 def test_recipe(name):
-    assert build(PretrainConfig, read_settings(name)) != PretrainConfig()
+    assert build(PretrainConfig, read_settings(name)) != DEFAULT

@@ -1,24 +1,32 @@
-"""The configuration of an attack in training."""
+"""The section `attack` of a training: the name of an attack, and the settings of its class."""
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import Field
+from acl_tf.attacks import ATTACKS
+from acl_tf.config import Choice, Settings
 
-from acl_tf.config import NonNegative, Section
-
-if TYPE_CHECKING:
-    from acl_tf.attacks.pgd import PGD
+ATTACK = Choice(ATTACKS, "attack", "pgd")
 
 
-class AttackConfig(Section):
-    """L∞ PGD on NT-Xent; `epsilon` and `step_size` in pixels of [0, 1], fractions such as `8/255` are read."""
+def suited_defaults(method: Any, settings: Settings) -> Settings:
+    """Returns the defaults of a method, as far as they are for the attack that the settings choose.
 
-    epsilon: NonNegative = 8 / 255
-    step_size: NonNegative = 2 / 255
-    steps: Annotated[int, Field(ge=0)] = 5
+    Another attack has its own defaults, and lengths in one norm mean nothing in another.
 
-    def build(self) -> "PGD":
-        """Returns the attack."""
-        from acl_tf.attacks.pgd import PGD
+    Args:
+        method: Class with `defaults` by section, and `attacks`.
+        settings: Nested mappings, as read from YAML.
 
-        return PGD(self.epsilon, self.step_size, self.steps)
+    Raises:
+        UsageError: If there is no attack of the name that the settings choose.
+    """
+    defaults, attack = dict(method.defaults), dict(method.defaults.get(ATTACK.section, {}))
+    defaults.pop(ATTACK.section, None)
+    if not method.attacks or ATTACK.name_in(settings) != attack.get(ATTACK.key, ATTACK.default):
+        return defaults
+    section = settings.get(ATTACK.section)
+    norm = section.get("norm") if isinstance(section, Mapping) else None
+    if norm not in (None, attack.get("norm", "linf")):
+        attack = {key: value for key, value in attack.items() if key not in ("epsilon", "step_size")}
+    return {**defaults, ATTACK.section: attack}

@@ -1,6 +1,6 @@
 """Supervised training on top of an encoder: one file a method."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 from acl_tf.lazy import exports
 from acl_tf.registry import Registry
@@ -34,3 +34,9 @@ METHODS = Registry(
         "trades": "acl_tf.finetune.trades:TRADES",
     },
 )
+# What takes the place of ACL's distillation in semi-supervised training, without pre-training.
+BASELINES = Registry("baseline", {"uat++": "acl_tf.finetune.uat:UATPlusPlus"})
+
+# What is trained: all weights, or a linear layer on the frozen encoder.
+Mode = Literal["full", "linear"]
+MODES: tuple[str, ...] = get_args(Mode)

@@ -7,7 +7,7 @@ from acl_tf.losses.cross_entropy import cross_entropy
 
 
 class AdversarialTraining(FineTuner):
-    """Minimises the cross-entropy of images that PGD has moved up it; with a frozen encoder, ALF.
+    """Minimises the cross-entropy of attacked images; with a frozen encoder, this is ALF.
 
     Reference: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, Eq. 2.1.
     """

@@ -1,13 +1,15 @@
 """The train step that all supervised methods share."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
+from acl_tf.attacks import ATTACKS
 from acl_tf.attacks.base import Attack, Loss
-from acl_tf.attacks.pgd import PGD, Start
+from acl_tf.config import Section, checked_settings
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.models.branch import Branch
 from acl_tf.models.encoder import Encoder
@@ -29,13 +31,17 @@ class FineTuner(keras.Model):
     of either branch change.
 
     Args:
-        encoder: Where features come from.
+        encoder: Encoder whose features are classified.
         num_classes: Number of classes.
-        branch: Of the encoder.
-        augmentation: Of the training images.
-        attack: Perturbs training images; None: PGD as ACL has it, 10 steps of 2/255 in 8/255.
-        seed: All randomness is a function of it, of the step, and of the place of an image in the global batch.
-        **kwargs: Passed on to `keras.Model`.
+        branch: Branch of the encoder that images take.
+        augmentation: Changes training images at random; None: as ACL has it.
+        attack: Perturbs training images; None: as ACL has it, 10 steps of 2/255 in 8/255, of a method that attacks.
+        seed: Seed of all randomness, beside the step and the place of an image in the global batch.
+        name: Name of the model.
+        **settings: Keys of `Settings`.
+
+    Attributes:
+        settings: The keyword arguments, validated by `Settings`.
 
     Call arguments:
         inputs: Images in [0, 1], of shape `(batch, height, width, channels)`.
@@ -45,10 +51,20 @@ class FineTuner(keras.Model):
     Call returns: logits, float32 of shape `(batch, num_classes)`.
 
     `fit`, and `train_step`, take uint8 images and their labels, integers of shape `(batch,)`.
+
+    Raises:
+        ValueError: If a setting is unknown, missing, or out of range.
     """
 
-    #: Where the attack that the method is published with starts; see `PGD`.
-    attack_start: ClassVar[Start] = "uniform"
+    class Settings(Section):
+        """The keys of `method:` that the method has beside its name and mode."""
+
+    #: Whether the method trains against an attack; if not, the section `attack` holds the ball of validation alone.
+    attacks: ClassVar[bool] = True
+    #: What the method sets in other sections, where neither the user nor the recipe does.
+    defaults: ClassVar[Mapping[str, Any]] = {
+        "attack": {"name": "pgd", "epsilon": 8 / 255, "step_size": 2 / 255, "steps": 10}
+    }
     #: The losses that `losses` returns, by name, beside the one that is minimised.
     parts: ClassVar[tuple[str, ...]] = ()
 
@@ -59,16 +75,19 @@ class FineTuner(keras.Model):
         branch: Branch | str = Branch.ADVERSARIAL,
         augmentation: CropFlip | None = None,
         attack: Attack | None = None,
+        *,
         seed: int = 0,
-        **kwargs: Any,
+        name: str | None = None,
+        **settings: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)  # images keep their precision
+        super().__init__(autocast=False, name=name)  # images keep their precision
+        self.settings: Any = checked_settings(self.Settings, settings)
         self.encoder = encoder
         self.branch = Branch(branch)
         self.classifier = zero_classifier(num_classes)
         self.classifier.build((None, encoder.feature_dim))
         self.augmentation = augmentation or CropFlip()
-        self.attack = attack or PGD(8 / 255, 2 / 255, 10, start=self.attack_start)
+        self.attack = attack or (self.default_attack() if self.attacks else None)
         self.seed = seed
         self.step = self.add_weight(
             shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica", name="step"
@@ -77,6 +96,17 @@ class FineTuner(keras.Model):
         # Made when an attack is traced, for it takes a moment.
         self.frozen_branch = functools.cache(self._frozen_branch)
         self.built = True
+
+    @classmethod
+    def default_attack(cls) -> Attack:
+        """Returns the attack that the method is published with."""
+        settings = dict(cls.defaults["attack"])
+        return ATTACKS[settings.pop("name")](**settings)
+
+    @property
+    def smoothing_sigma(self) -> float | None:
+        """Standard deviation of the noise with which the classifier is to be smoothed; None: it is not to be."""
+        return None
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -87,7 +117,7 @@ class FineTuner(keras.Model):
         return self.classifier(features)
 
     def frozen(self) -> Network:
-        """Returns what maps images to logits with the weights of now, in inference mode: what an attack looks at."""
+        """Returns what maps images to logits with the present weights, in inference mode: what attacks see."""
         encoder = self.frozen_branch().freeze()
         return lambda images: self.classifier(encoder(images))
 
@@ -96,13 +126,16 @@ class FineTuner(keras.Model):
             return FrozenBranch(self.encoder, self.branch)
 
     def perturb(self, images: tf.Tensor, targets: Any, seed: tf.Tensor) -> tf.Tensor:
-        """Returns the images that the method trains on beside, or instead of, the clean ones."""
-        raise NotImplementedError
+        """Returns the images that the method trains on beside, or instead of, the clean ones: by default these."""
+        return images
 
     def run_attack(self, images: tf.Tensor, loss: Loss, seed: tf.Tensor) -> tf.Tensor:
         """Returns images on which the attack has raised a loss, in inference mode: no statistic changes."""
-        start = rows_of_global_batch(tf.shape(images), lambda shape: self.attack.start(shape, seed, images.dtype))
-        return self.attack(images, loss, start).images
+        attack = self.attack
+        if attack is None:
+            raise ValueError(f"`attack` must be given to a method that attacks. Received: {self.name}, attack=None")
+        start = rows_of_global_batch(tf.shape(images), lambda shape: attack.start(shape, seed, images.dtype))
+        return attack(images, loss, start).images
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: Any) -> Losses:
         """Returns values per example: `"loss"`, which is minimised, and `parts`."""

@@ -4,10 +4,25 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from acl_tf.attacks.config import AttackConfig
-from acl_tf.config import CommandConfig, Count, NonNegative, Number, Positive, Section, Share, as_tuple, known
+from acl_tf.attacks import BALLS, build_attack
+from acl_tf.attacks.config import ATTACK, suited_defaults
+from acl_tf.config import (
+    Choice,
+    CommandConfig,
+    Count,
+    NonNegative,
+    Number,
+    Positive,
+    Section,
+    Sections,
+    Settings,
+    Share,
+    as_tuple,
+    known,
+)
 from acl_tf.data.config import DataConfig
-from acl_tf.finetune import METHODS
+from acl_tf.finetune import METHODS, Mode
+from acl_tf.models import BACKBONES
 from acl_tf.training.config import TrainingConfig
 
 RANDOM = "random:"
@@ -27,9 +42,9 @@ class LabelledDataConfig(DataConfig):
     """Which images and labels to train on.
 
     Attributes:
-        labels: How many labels to use, stratified by class: an integer is a count, a decimal a fraction of the images
-            that remain beside the validation split; none: all.
-        validation: How many training images are held out to validate on; none: 5,000 of CIFAR, 10 % elsewhere.
+        labels: Labels to use, stratified by class: an integer is a count, a decimal a fraction of the images that
+            remain beside the validation split; none: all.
+        validation: Number of training images that are held out to validate on; none: 5,000 of CIFAR, 10 % elsewhere.
     """
 
     labels: Labels | None = None
@@ -42,8 +57,8 @@ class EncoderConfig(Section):
     Attributes:
         source: A run or model folder, a model on the Hub (`user/name@revision`), or `random:ARCH` for one that was
             not pre-trained.
-        branch: Whose batch normalisation to go on with; none: the one that `config.json` of the encoder names.
-        width: Of a random encoder; none: 1.
+        branch: Branch of batch normalisation to go on with; none: the one that the encoder's folder names.
+        width: Factor of every number of filters of a random encoder; none: 1.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -69,46 +84,49 @@ class CropFlipConfig(Section):
     flip: bool = True
 
 
-class MethodConfig(Section):
-    """How the classifier is trained; see `acl_tf.finetune`.
+class ModeSettings(Section):
+    """What all methods have in common.
 
     Attributes:
-        name: `standard`, `at` (adversarial training), `gaussian` or `trades`.
         mode: `full`, or `linear`: the encoder is frozen.
-        beta: Weight of TRADES' KL divergence.
-        sigma: Standard deviation of `gaussian`'s noise, in pixels of [0, 1], which must be given; none of the others.
     """
 
-    name: Annotated[str, known(METHODS)] = "trades"
-    mode: Literal["full", "linear"] = "full"
-    beta: NonNegative = 6.0
-    sigma: Positive | None = None
-
-    @model_validator(mode="after")
-    def _gaussian_noise_has_a_sigma(self) -> "MethodConfig":
-        if self.name == "gaussian" and self.sigma is None:
-            raise ValueError("sigma, the standard deviation of gaussian's noise, for example 0.25")
-        if self.name != "gaussian" and self.sigma is not None:
-            raise ValueError(f"no sigma, which is for the method gaussian only, not for {self.name}")
-        return self
+    mode: Mode = "full"
 
 
-class FinetuneAttackConfig(AttackConfig):
-    """L∞ PGD in training; on the KL divergence in TRADES, on cross-entropy in AT."""
+METHOD = Choice(METHODS, "method", "trades", shared=(ModeSettings,))
 
-    steps: Annotated[int, Field(ge=0)] = 10
+
+class BallConfig(Section):
+    """The ball in which the validation attacks, where the method trains without an attack.
+
+    Attributes:
+        norm: `linf`, `l2` or `l1`.
+        epsilon: Radius of the ball; l∞ in pixels of [0, 1], l2 and l1 over the whole image in that unit.
+    """
+
+    norm: Annotated[str, known(BALLS)] = "linf"
+    epsilon: NonNegative = 8 / 255
+
+    @classmethod
+    def of(cls, section: Section) -> "BallConfig":
+        """Returns the ball of a section `attack`; an attack without a norm is validated in l∞."""
+        if isinstance(section, cls):
+            return section
+        attack = build_attack(section)
+        return cls(norm=attack.norm or "linf", epsilon=attack.epsilon)
 
 
 class StepwiseSGDConfig(Section):
     """SGD whose learning rate falls in steps.
 
     Attributes:
-        learning_rate: At the start.
-        momentum: Not dampened.
-        weight_decay: Coupled.
-        decay_epochs: After which epochs the rate is multiplied by `decay_factor`; none: at `decay_at`.
-        decay_at: The same as shares of all epochs.
-        decay_factor: What the rate is multiplied by.
+        learning_rate: Rate of the first epoch.
+        momentum: Share of the past in the buffer, which is not dampened.
+        weight_decay: Coefficient of the coupled weight decay.
+        decay_epochs: Epochs after which the rate is multiplied by `decay_factor`; none: at `decay_at`.
+        decay_at: The same, as shares of all epochs.
+        decay_factor: Factor of the rate.
     """
 
     learning_rate: Positive = 0.1
@@ -123,9 +141,9 @@ class ValidationConfig(Section):
     """What is measured on the validation split: accuracy, and robust accuracy under PGD in the attack's ball.
 
     Attributes:
-        images: The first so many of the split.
-        every: After every so many epochs, and after the last.
-        steps: Of PGD, from one uniform random start; each a quarter of the radius long.
+        images: Number of images, the first of the split.
+        every: Number of epochs between two measurements; the last epoch is always measured.
+        steps: Number of steps of PGD, from one uniform random start; each is a quarter of the radius long.
     """
 
     images: Count = 500
@@ -143,6 +161,8 @@ class FinetuneTrainingConfig(TrainingConfig):
 class FinetuneConfig(CommandConfig):
     """A fine-tuning run. The defaults are the paper's for CIFAR-10: TRADES on all labels.
 
+    The sections without a class of their own are those of the chosen method; `acl_tf.config.build` makes them.
+
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.1.1.
     """
 
@@ -151,8 +171,32 @@ class FinetuneConfig(CommandConfig):
     encoder: EncoderConfig
     data: LabelledDataConfig = LabelledDataConfig()
     augmentation: CropFlipConfig = CropFlipConfig()
-    method: MethodConfig = MethodConfig()
-    attack: FinetuneAttackConfig = FinetuneAttackConfig()
+    method: Any
+    attack: Any
     optimizer: StepwiseSGDConfig = StepwiseSGDConfig()
     training: FinetuneTrainingConfig = FinetuneTrainingConfig()
     validation: ValidationConfig = ValidationConfig()
+
+    @classmethod
+    def sections(cls, settings: Settings) -> Sections:
+        attacks = METHOD.class_in(settings).attacks
+        return {
+            "method": METHOD.section_in(settings),
+            "attack": ATTACK.section_in(settings) if attacks else BallConfig,
+        }
+
+    @classmethod
+    def published(cls, settings: Settings) -> Settings:
+        return suited_defaults(METHOD.class_in(settings), settings)
+
+    @classmethod
+    def chosen(cls, settings: Settings) -> list[Any]:
+        method = METHOD.class_in(settings)
+        attack = [ATTACK.class_in(settings)] if method.attacks else []
+        return [method, *attack, *random_backbone(settings)]
+
+
+def random_backbone(settings: Settings) -> list[Any]:
+    """Returns the backbone that settings choose by `random:ARCH`; nothing where a folder holds the encoder."""
+    source = settings["encoder"]["source"]
+    return [BACKBONES[source.removeprefix(RANDOM)]] if source.startswith(RANDOM) else []

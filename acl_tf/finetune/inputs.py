@@ -26,9 +26,9 @@ class StartingEncoder:
     """An encoder, and what is known of it.
 
     Attributes:
-        encoder: With both branches.
-        default_branch: The one that its objective trained for robustness.
-        sha256: Of its `model.keras`; None for random weights.
+        encoder: Encoder with both branches.
+        default_branch: Branch that its objective trained for robustness.
+        sha256: SHA-256 of its `model.keras`; None for random weights.
     """
 
     encoder: Encoder
@@ -59,7 +59,7 @@ def load_inputs(encoder: EncoderConfig, train: ImageSet, validation: ImageSet) -
     """Loads an encoder, and brings images to the size that it takes.
 
     Args:
-        encoder: Names the encoder.
+        encoder: Section that names the encoder.
         train: Images to train on.
         validation: Images held out of them.
 
@@ -76,7 +76,7 @@ def load_images(data: LabelledDataConfig) -> tuple[ImageSet, ImageSet]:
     """Loads the images to train on and those to validate on.
 
     Args:
-        data: Names the images, and how many are held out.
+        data: Section that names the images, and how many are held out.
 
     Raises:
         UsageError: If there is no such data set, or if too few images or classes are there.
@@ -93,7 +93,7 @@ def check_encoder(config: EncoderConfig) -> str | None:
     """Checks that the encoder that a configuration names can be loaded, without making a variable.
 
     Args:
-        config: Names it.
+        config: Section that names it.
 
     Returns:
         The SHA-256 of its `model.keras`; None for random weights.
@@ -120,8 +120,8 @@ def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -
     """Loads the encoder that a configuration names, or makes one.
 
     Args:
-        config: Names it.
-        image_shape: Of the images that a random one takes; a pre-trained one has its own.
+        config: Section that names it.
+        image_shape: Height, width and channels of the images that a random one takes; a pre-trained one has its own.
 
     Raises:
         UsageError: If there is no such architecture.

@@ -10,7 +10,7 @@ def freeze(encoder: Encoder) -> Encoder:
     images (`Standard`) this is the field's SLF, on attacked ones (`AdversarialTraining`) ALF.
 
     Args:
-        encoder: To freeze, in place.
+        encoder: Encoder, which is frozen in place.
 
     Returns:
         The same encoder.

@@ -15,7 +15,7 @@ class SemiSupervisedTargets(NamedTuple):
 
     Attributes:
         labels: Integers, of shape `(batch,)`; `UNLABELLED` where there is none.
-        soft_logits: The teacher's, float32 of shape `(batch, classes)`.
+        soft_logits: Logits of the teacher, float32 of shape `(batch, classes)`.
     """
 
     labels: tf.Tensor

@@ -22,7 +22,7 @@ def pseudo_labels(teacher: Path, images: ImageSet, file: Path) -> np.ndarray:
     """Returns the teacher's logits of images as they are, not augmented; from the file where it has them.
 
     Args:
-        teacher: Its model folder.
+        teacher: Model folder of the teacher.
         images: All training images.
         file: An `.npz` file, which is written where it does not fit teacher and images.
 
@@ -47,11 +47,11 @@ def pseudo_label_records(
     """Returns the accuracy of the pseudo-labels: over all training images, and over those without a label.
 
     Args:
-        soft_logits: Of shape `(n, classes)`.
+        soft_logits: Logits of the teacher, of shape `(n, classes)`.
         images: All training images, with the labels that the training does not see.
         labelled: Rows of those whose labels it sees.
-        teacher: Its model folder.
-        seed: Of the run.
+        teacher: Model folder of the teacher.
+        seed: Seed of the run.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.1.2.
     """

@@ -1,32 +1,31 @@
 """From an encoder to a classifier: what `acl-tf finetune` does."""
 
-import contextlib
-import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from acl_tf.attacks.pgd import PGD
-from acl_tf.data.batches import batch_rows, steps_per_epoch
+from acl_tf.attacks import build_attack
+from acl_tf.config import Section
 from acl_tf.data.crop_flip import CropFlip
+from acl_tf.data.orders import Order, Shuffled
 from acl_tf.data.splits import fingerprint_with_labels, label_subset, labels_of, take
 from acl_tf.finetune import METHODS
 from acl_tf.finetune.base import FineTuner
-from acl_tf.finetune.config import FinetuneConfig, StepwiseSGDConfig
-from acl_tf.finetune.gaussian import Gaussian
+from acl_tf.finetune.config import BallConfig, FinetuneConfig, StepwiseSGDConfig
 from acl_tf.finetune.inputs import Inputs, StartingEncoder, check_encoder, load_images, load_inputs
 from acl_tf.finetune.linear_probe import freeze
-from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 from acl_tf.finetune.validation import Validation
+from acl_tf.horizon import Horizon
 from acl_tf.model_folder.write import TrainedModel, published_model, write_model_folder
+from acl_tf.plugins import Plugin
 from acl_tf.records import RECORDS, add_records, read_file
 from acl_tf.training.fit import check_parallelism, fit
-from acl_tf.training.interruption import Interruption
 from acl_tf.training.numerics import set_numerics
+from acl_tf.training.run import Run, open_run
 from acl_tf.training.run_folder import RunFolder
 from acl_tf.training.selection import Selection
 from acl_tf.training.sgd import SGD
@@ -36,16 +35,23 @@ from acl_tf.training.workers import Workers
 logger = logging.getLogger(__name__)
 
 
-def finetune(config: FinetuneConfig, output: Path, resume: bool = False, workers: Workers | None = None) -> Path:
+def finetune(
+    config: FinetuneConfig,
+    output: Path,
+    resume: bool = False,
+    workers: Workers | None = None,
+    plugins: Sequence[Plugin] = (),
+) -> Path:
     """Trains a classifier on an encoder and leaves a run folder.
 
     `model/` holds the epoch of the best robust accuracy on the validation split, `model_last/` the last one.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         output: The run folder, which the chief writes.
         resume: Whether a run that is there goes on; where there is none, it starts.
-        workers: That share each batch; None: this process, on one device.
+        workers: Processes that share each batch; None: this process, on one device.
+        plugins: Plug-ins that were loaded.
 
     Returns:
         The model folder of the best epoch.
@@ -54,131 +60,114 @@ def finetune(config: FinetuneConfig, output: Path, resume: bool = False, workers
         AclTfError: If anything about the configuration, encoder, images, folder or workers is wrong, or if training
             fails.
     """
-    workers = workers or Workers()
-    folder = RunFolder(output)
-    with contextlib.ExitStack() as stack:
-        interruption = stack.enter_context(Interruption())
-        with workers.agreement(config) as same:
-            if workers.is_chief:
-                stack.enter_context(folder.session(config, resume, **workers.described()))
-            images = load_images(config.data)
-            rows = label_subset(images[0], config.data.labels, config.training.seed)
-            same["images"] = [check_encoder(config.encoder), fingerprint_with_labels(images[0])]
-            batch_size = min(config.training.batch_size, len(rows))
-            check_parallelism(config.training, batch_size, workers)
-        set_numerics(config.training)
-        per_epoch = steps_per_epoch(len(rows), batch_size)
-        with workers.watched(), workers.strategy.scope():
-            inputs = load_inputs(config.encoder, *images)
-            tuner = build_finetuner(config, inputs.start, len(inputs.train.classes))
-            tuner.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
-        labelled = take(inputs.train, rows)
-        logger.info("%d labelled images, %d steps of %d an epoch", len(labelled), per_epoch, batch_size)
-        train_classifier(
-            config,
-            tuner,
-            inputs,
-            per_epoch,
-            (labelled.images, labels_of(labelled)),
-            functools.partial(batch_rows, len(labelled), batch_size, config.training.seed),
-            labelled.fingerprint(),
-            folder,
-            interruption,
-            workers,
-        )
-        workers.wait()
-    return folder.model
+    with open_run(config, output, resume, workers, plugins) as run:
+        train(run)
+    return run.folder.model
 
 
-def train_classifier(
-    config: FinetuneConfig | SemiSupervisedConfig,
-    tuner: FineTuner,
-    inputs: Inputs,
-    per_epoch: int,
-    data: Data,
-    rows: Callable[[int, int], Iterator[np.ndarray]],
-    data_set: dict[str, Any],
-    folder: RunFolder,
-    interruption: Interruption,
-    workers: Workers,
-) -> None:
+def train(run: Run) -> None:
+    """Trains a classifier in an open run; see `finetune`.
+
+    Args:
+        run: The run, whose configuration is a `FinetuneConfig`.
+    """
+    config, workers = run.config, run.workers
+    with run.preparing() as same:
+        images = load_images(config.data)
+        rows = label_subset(images[0], config.data.labels, config.training.seed)
+        same["images"] = [check_encoder(config.encoder), fingerprint_with_labels(images[0])]
+        batch_size = min(config.training.batch_size, len(rows))
+        check_parallelism(config.training, batch_size, workers)
+    set_numerics(config.training)
+    order = Shuffled(len(rows), batch_size, config.training.epochs, config.training.seed)
+    with workers.watched(), workers.strategy.scope():
+        inputs = load_inputs(config.encoder, *images)
+        inputs = replace(inputs, train=take(inputs.train, rows))
+        tuner = build_finetuner(config, inputs.start, len(inputs.train.classes))
+        tuner.compile(optimizer=build_sgd(config.optimizer, order.horizon))
+    labelled = inputs.train
+    logger.info("%d labelled images, %d steps of %d an epoch", len(labelled), order.horizon.lengths[0], batch_size)
+    train_classifier(run, tuner, inputs, (labelled.images, labels_of(labelled)), order)
+
+
+def train_classifier(run: Run, tuner: FineTuner, inputs: Inputs, data: Data, order: Order) -> None:
     """Trains a classifier, validates it after every epoch, and writes its model folders.
 
     Args:
-        config: Of the run.
+        run: The run, whose folder is open.
         tuner: Compiled, in the scope of the workers' strategy.
         inputs: Encoder and images.
-        per_epoch: Steps in an epoch.
-        data: As of `fit`.
-        rows: As of `fit`.
-        data_set: Fingerprint of the images that are trained on.
-        folder: The run folder; the chief's is in session.
-        interruption: Whether the user wants an end.
-        workers: That share each batch.
+        data: Arrays of the images that are trained on, nested as the tuner's `train_step` takes them.
+        order: Which rows of `data` make the batch of each step.
     """
-    selection = Selection(tuner.variables)
-    sigma = tuner.sigma if isinstance(tuner, Gaussian) else None
+    config, selection = run.config, Selection(tuner.variables)
     validation = Validation(
-        tuner, inputs.validation, config.validation, config.attack, config.training, selection, workers, sigma
-    )
-    about = {"encoder": inputs.start.about(), "data set": data_set}
-    fit(
         tuner,
+        inputs.validation,
+        config.validation,
+        BallConfig.of(config.attack),
         config.training,
-        per_epoch,
-        data,
-        rows,
-        folder,
-        about,
-        interruption,
-        workers,
-        validation,
-        selection=selection,
+        selection,
+        run.workers,
+        tuner.smoothing_sigma,
     )
-    if workers.is_chief:
+    about = {"encoder": inputs.start.about(), "data set": inputs.train.fingerprint()}
+    fit(run, tuner, data, order, about, validation, selection=selection)
+    if run.workers.is_chief:
         recipe = {**config.model_dump(mode="json"), "encoder_sha256": inputs.start.sha256}
-        write_classifiers(folder, tuner, inputs.train.classes, recipe, validation)
+        write_classifiers(run.folder, tuner, inputs.train.classes, recipe, validation)
 
 
 def build_finetuner(config: FinetuneConfig, start: StartingEncoder, num_classes: int) -> FineTuner:
     """Builds the classifier that a method trains; in linear mode the encoder is frozen.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         start: The encoder.
         num_classes: Number of classes.
     """
-    method = METHODS[config.method.name]
-    own: dict[str, dict[str, Any]] = {
-        "trades": {"beta": config.method.beta},
-        "gaussian": {"sigma": config.method.sigma},
-    }
+    if config.method.mode == "linear":
+        freeze(start.encoder)
+    return build_tuner(METHODS[config.method.name], config.method, config, start, num_classes)
+
+
+def build_tuner(
+    method: type[FineTuner], settings: Section, config: Any, start: StartingEncoder, num_classes: int
+) -> FineTuner:
+    """Builds the classifier that a configuration describes.
+
+    Args:
+        method: Class of the classifier.
+        settings: Section with the settings of that class.
+        config: Configuration of the run.
+        start: The encoder.
+        num_classes: Number of classes.
+    """
     return method(
-        freeze(start.encoder) if config.method.mode == "linear" else start.encoder,
+        start.encoder,
         num_classes,
         branch=config.encoder.branch or start.default_branch,
         augmentation=CropFlip(**config.augmentation.model_dump()),
-        attack=PGD(**config.attack.model_dump(), start=method.attack_start),
+        attack=build_attack(config.attack) if method.attacks else None,
         seed=config.training.seed,
-        **own.get(config.method.name, {}),
+        **{key: getattr(settings, key) for key in method.Settings.model_fields},
     )
 
 
-def build_sgd(config: StepwiseSGDConfig, epochs: int, per_epoch: int) -> SGD:
+def build_sgd(config: StepwiseSGDConfig, horizon: Horizon) -> SGD:
     """Builds SGD whose learning rate falls after certain epochs.
 
     Args:
-        config: Of the optimiser.
-        epochs: Length of the run.
-        per_epoch: Steps in an epoch.
+        config: Section of the optimiser.
+        horizon: Length of the run.
     """
-    at = {max(1, round(share * epochs)) for share in config.decay_at}
+    at = {max(1, round(share * horizon.epochs)) for share in config.decay_at}
     decays = sorted(at if config.decay_epochs is None else config.decay_epochs)
     if not decays:
         return SGD(config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     rates = [config.learning_rate * config.decay_factor**power for power in range(len(decays) + 1)]
     # Keras keeps a rate up to and including its boundary; the first step after an epoch has the number of its steps.
-    boundaries = [epoch * per_epoch - 1 for epoch in decays]
+    boundaries = [round(horizon.steps_of(epoch)) - 1 for epoch in decays]
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     return SGD(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
 
@@ -189,11 +178,11 @@ def write_classifiers(
     """Writes `model_last/` of the present weights and `model/` of the best epoch, with their validation records.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         tuner: The trained classifier.
-        classes: Their names.
-        recipe: How it came about.
-        validation: Knows the best epoch.
+        classes: Names of the classes.
+        recipe: Configuration of the run, and what else says how the classifier came about.
+        validation: Measures it, and knows the best epoch.
     """
     if not folder.model.exists():  # it may hold more records by now
         best = validation.selection.best_epoch()
@@ -201,7 +190,12 @@ def write_classifiers(
             if path == folder.model:
                 validation.selection.restore()
             trained = TrainedModel(
-                tuner.encoder, tuner.branch, {**recipe, "epoch": epoch}, classifier=tuner.classifier, classes=classes
+                encoder=tuner.encoder,
+                branch=tuner.branch,
+                recipe={**recipe, "epoch": epoch},
+                classifier=tuner.classifier,
+                classes=classes,
+                attacked=tuner.attacks,
             )
             write_model_folder(path, trained, validation.records(published_model(trained), epoch))
         logger.info("Epoch %d of %d is the best", best, validation.epochs)

@@ -1,38 +1,30 @@
 """ACL's three-step routine for few labels: what `acl-tf semi-supervised` does."""
 
-import contextlib
-import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from acl_tf.attacks.pgd import PGD
-from acl_tf.data.batches import batch_rows, steps_per_epoch
-from acl_tf.data.crop_flip import CropFlip
+from acl_tf.config import build
 from acl_tf.data.image_set import ImageSet
+from acl_tf.data.orders import Order
 from acl_tf.data.splits import fingerprint_with_labels, label_subset, labels_of
 from acl_tf.errors import UsageError
 from acl_tf.finetune.base import FineTuner
-from acl_tf.finetune.config import (
-    EncoderConfig,
-    FinetuneConfig,
-    FinetuneTrainingConfig,
-    LabelledDataConfig,
-    MethodConfig,
-)
-from acl_tf.finetune.distillation import Distillation
+from acl_tf.finetune.config import BallConfig, FinetuneConfig
 from acl_tf.finetune.inputs import StartingEncoder, check_encoder, load_images, load_inputs
+from acl_tf.finetune.mixed_batches import MixedBatches
 from acl_tf.finetune.pseudo_labelled import UNLABELLED, SemiSupervisedTargets
 from acl_tf.finetune.pseudo_labels import pseudo_label_records, pseudo_labels
-from acl_tf.finetune.run import build_sgd, finetune, train_classifier
-from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
-from acl_tf.finetune.uat import UATPlusPlus
+from acl_tf.finetune.run import build_sgd, build_tuner, train, train_classifier
+from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig, student_class
+from acl_tf.plugins import Plugin
 from acl_tf.records import add_records
 from acl_tf.training.fit import check_parallelism
-from acl_tf.training.interruption import Interruption
 from acl_tf.training.numerics import set_numerics
+from acl_tf.training.run import Run, open_run
 from acl_tf.training.run_folder import RunFolder
 from acl_tf.training.workers import Workers
 
@@ -42,8 +34,26 @@ TEACHER = "teacher"
 PSEUDO_LABELS = "pseudo_labels.npz"
 
 
+class Prepared(NamedTuple):
+    """What is found out before a teacher is trained.
+
+    Attributes:
+        images: Images to train on, and images to validate on.
+        labelled: Rows of the former whose labels are known.
+        order: Which rows make the batch of each of the student's steps.
+    """
+
+    images: tuple[ImageSet, ImageSet]
+    labelled: np.ndarray
+    order: Order
+
+
 def semi_supervised(
-    config: SemiSupervisedConfig, output: Path, resume: bool = False, workers: Workers | None = None
+    config: SemiSupervisedConfig,
+    output: Path,
+    resume: bool = False,
+    workers: Workers | None = None,
+    plugins: Sequence[Plugin] = (),
 ) -> Path:
     """Trains a robust classifier with few labels, and leaves a run folder.
 
@@ -51,10 +61,11 @@ def semi_supervised(
     (`pseudo_labels.npz`); a student, which begins at the same encoder, learns both under attack.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         output: The run folder, which the chief writes.
         resume: Whether a run that is there goes on; where there is none, it starts.
-        workers: That share each batch; None: this process, on one device.
+        workers: Processes that share each batch; None: this process, on one device.
+        plugins: Plug-ins that were loaded.
 
     Returns:
         The model folder of the student's best epoch.
@@ -65,99 +76,91 @@ def semi_supervised(
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 2.2.1.
     """
-    workers = workers or Workers()
-    folder = RunFolder(output)
-    with contextlib.ExitStack() as stack:
-        with workers.agreement(config):
-            if workers.is_chief:
-                stack.enter_context(folder.session(config, resume, **workers.described()))
-            check_labels(config)
-        # One that is there is the teacher of this run only if it is of the same configuration: resuming compares.
-        finished = RunFolder(output / TEACHER).model.exists()
-        if not finished:
-            logger.info("Teacher: standard training on the labelled images")
-        finetune(teacher_config(config), output / TEACHER, resume or finished, workers)
-        with Interruption() as interruption:
-            train_student(config, folder, interruption, workers)
-        workers.wait()
-    return folder.model
+    with open_run(config, output, resume, workers, plugins) as run:
+        with run.preparing() as same:
+            prepared = prepare(config, run.workers)
+            same["images"] = [check_encoder(config.encoder), fingerprint_with_labels(prepared.images[0])]
+        train_teacher(run)
+        train_student(run, prepared)
+    return run.folder.model
 
 
-def check_labels(config: SemiSupervisedConfig) -> None:
-    """Finds out whether images are left without a label before a teacher is trained.
+def prepare(config: SemiSupervisedConfig, workers: Workers) -> Prepared:
+    """Loads the images, and finds out what is wrong with them before anything is trained.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
+        workers: Processes that share each batch.
 
     Raises:
-        UsageError: If none are left, or if a class has no label.
+        UsageError: If no image is left without a label, if a class has none, or if the replicas cannot share a batch.
         DataError: If the images are missing, unreadable or without labels.
     """
-    images, _ = load_images(config.data)
-    if len(label_subset(images, config.data.labels, config.training.seed)) == len(images):
+    images = load_images(config.data)
+    count, training = len(images[0]), config.training
+    labelled = label_subset(images[0], config.data.labels, training.seed)
+    if len(labelled) == count:
         raise UsageError(f"No image is left without a label; ask for fewer --labels. Received: {config.data.labels}")
+    sizes = config.distillation.batch_sizes(len(labelled), count - len(labelled))
+    check_parallelism(training, sum(sizes), workers)
+    return Prepared(images, labelled, MixedBatches(count, labelled, sizes, training.epochs, training.seed))
+
+
+def train_teacher(run: Run) -> None:
+    """Trains the teacher on the labelled images, in a run folder within the run's.
+
+    Args:
+        run: The run, whose folder is open.
+    """
+    # One that is there is the teacher of this run only if it is of the same configuration: resuming compares.
+    finished = RunFolder(run.folder.path / TEACHER).model.exists()
+    if not finished:
+        logger.info("Teacher: standard training on the labelled images")
+    with run.part(TEACHER, teacher_config(run.config), run.resume or finished) as teacher:
+        train(teacher)
 
 
 def teacher_config(config: SemiSupervisedConfig) -> FinetuneConfig:
     """Returns the fine-tuning run that makes the teacher; a baseline's teacher is not pre-trained either."""
     teacher = config.teacher
     training = {**config.training.model_dump(), "epochs": teacher.epochs, "batch_size": teacher.batch_size}
-    return FinetuneConfig(
-        encoder=EncoderConfig(**{**config.encoder.model_dump(), "branch": teacher.branch}),
-        data=LabelledDataConfig(**config.data.model_dump()),
-        augmentation=config.augmentation,
-        method=MethodConfig(name="standard"),
-        attack=config.attack,
-        optimizer=teacher.optimizer,
-        training=FinetuneTrainingConfig(**training),
-        validation=config.validation.model_copy(update={"every": teacher.epochs}),
-    )
+    settings = {
+        "encoder": {**config.encoder.model_dump(), "branch": teacher.branch},
+        "data": config.data.model_dump(),
+        "augmentation": config.augmentation.model_dump(),
+        "method": {"name": "standard"},
+        "attack": BallConfig.of(config.attack).model_dump(),
+        "optimizer": teacher.optimizer.model_dump(),
+        "training": training,
+        "validation": {**config.validation.model_dump(), "every": teacher.epochs},
+    }
+    return build(FinetuneConfig, settings)
 
 
-def train_student(
-    config: SemiSupervisedConfig, folder: RunFolder, interruption: Interruption, workers: Workers
-) -> None:
+def train_student(run: Run, prepared: Prepared) -> None:
     """Trains the student on labels and pseudo-labels, and writes its model folders.
 
     Args:
-        config: Of the run.
-        folder: The run folder; the chief's is in session.
-        interruption: Whether the user wants an end.
-        workers: That share each batch.
+        run: The run, whose folder is open and holds the teacher.
+        prepared: Images and order.
     """
-    with workers.agreement(config) as same:
-        images = load_images(config.data)
-        same["images"] = [check_encoder(config.encoder), fingerprint_with_labels(images[0])]
-        labelled = label_subset(images[0], config.data.labels, config.training.seed)
-        sizes = config.distillation.batch_sizes(len(labelled), len(images[0]) - len(labelled))
-        check_parallelism(config.training, sum(sizes), workers)
+    config, workers = run.config, run.workers
+    images, labelled, order = prepared
     set_numerics(config.training)
-    per_epoch = steps_per_epoch(len(images[0]) - len(labelled), sizes[1])
     with workers.watched(), workers.strategy.scope():
         inputs = load_inputs(config.encoder, *images)
         student = build_student(config, inputs.start, len(inputs.train.classes))
-        student.compile(optimizer=build_sgd(config.optimizer, config.training.epochs, per_epoch))
-    (soft_logits,) = workers.from_chief(lambda: [teach(config, folder, inputs.train, labelled)])
+        student.compile(optimizer=build_sgd(config.optimizer, order.horizon))
+    (soft_logits,) = workers.from_chief(lambda: [teach(config, run.folder, inputs.train, labelled)])
     logger.info("Student: %d labelled and %d unlabelled images", len(labelled), len(inputs.train) - len(labelled))
-    train_classifier(
-        config,
-        student,
-        inputs,
-        per_epoch,
-        student_data(inputs.train, labelled, soft_logits),
-        functools.partial(student_rows, labelled, len(inputs.train), sizes, config.training.seed),
-        inputs.train.fingerprint(),
-        folder,
-        interruption,
-        workers,
-    )
+    train_classifier(run, student, inputs, student_data(inputs.train, labelled, soft_logits), order)
 
 
 def teach(config: SemiSupervisedConfig, folder: RunFolder, images: ImageSet, labelled: np.ndarray) -> np.ndarray:
     """Returns the teacher's soft pseudo-labels, having recorded how many are right.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         folder: The run folder, with the teacher.
         images: All training images.
         labelled: Rows of those whose labels are known.
@@ -177,25 +180,11 @@ def build_student(config: SemiSupervisedConfig, start: StartingEncoder, num_clas
     """Builds what learns from the pseudo-labels: ACL's distillation, or the baseline.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         start: The encoder.
         num_classes: Number of classes.
     """
-    settings = config.distillation
-    student: type[FineTuner] = UATPlusPlus if config.baseline else Distillation
-    if config.baseline:
-        own = {"online_weight": settings.online_weight}
-    else:
-        own = {"alpha": settings.alpha, "temperature": settings.temperature, "beta": settings.beta}
-    return student(
-        start.encoder,
-        num_classes,
-        branch=config.encoder.branch or start.default_branch,
-        augmentation=CropFlip(**config.augmentation.model_dump()),
-        attack=PGD(**config.attack.model_dump(), start=student.attack_start),
-        seed=config.training.seed,
-        **own,
-    )
+    return build_tuner(student_class(config.baseline), config.distillation, config, start, num_classes)
 
 
 def student_data(
@@ -206,27 +195,8 @@ def student_data(
     Args:
         images: All training images.
         labelled: Rows of those whose labels are known; the others' labels are not looked at.
-        soft_logits: Of the teacher, of shape `(n, classes)`.
+        soft_logits: Logits of the teacher, of shape `(n, classes)`.
     """
     known = np.full(len(images), UNLABELLED, np.int64)
     known[labelled] = labels_of(images)[labelled]
     return images.images, SemiSupervisedTargets(known, soft_logits)
-
-
-def student_rows(
-    labelled: np.ndarray, images: int, sizes: tuple[int, int], seed: int, first: int, last: int
-) -> Iterator[np.ndarray]:
-    """Yields the rows of each batch: so many labelled images, then so many unlabelled ones.
-
-    Args:
-        labelled: Rows of the labelled images.
-        images: How many images there are.
-        sizes: How many labelled and unlabelled images a batch has.
-        seed: Of the run.
-        first: The first step.
-        last: Where to stop; not yielded.
-    """
-    unlabelled = np.setdiff1d(np.arange(images), labelled)
-    parts = [batch_rows(len(rows), size, seed, first, last) for rows, size in zip((labelled, unlabelled), sizes)]
-    for of_labelled, of_unlabelled in zip(*parts, strict=True):
-        yield np.concatenate([labelled[of_labelled], unlabelled[of_unlabelled]])

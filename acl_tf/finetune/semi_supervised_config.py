@@ -1,19 +1,24 @@
 """The configuration of a semi-supervised run."""
 
-from typing import Annotated, Literal
+import functools
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
-from acl_tf.config import CommandConfig, Count, NonNegative, Positive, Probability, Section, Share, as_tuple
+from acl_tf.attacks.config import ATTACK, suited_defaults
+from acl_tf.config import CommandConfig, Count, NonNegative, Section, Sections, Settings, Share, as_tuple
+from acl_tf.errors import UsageError
+from acl_tf.finetune import BASELINES
 from acl_tf.finetune.config import (
     CropFlipConfig,
     EncoderConfig,
-    FinetuneAttackConfig,
     LabelledDataConfig,
     Labels,
     StepwiseSGDConfig,
     ValidationConfig,
+    random_backbone,
 )
+from acl_tf.registry import nearest
 from acl_tf.training.config import RunConfig
 
 
@@ -24,7 +29,7 @@ class FewLabelsDataConfig(LabelledDataConfig):
 
 
 class TeacherOptimizerConfig(StepwiseSGDConfig):
-    """SGD of the pseudo-label teacher."""
+    """The optimiser of the pseudo-label teacher."""
 
     decay_at: Annotated[tuple[Share, ...], as_tuple] = (0.4, 0.6)
 
@@ -33,9 +38,9 @@ class TeacherConfig(Section):
     """Standard training on the labelled images; its last epoch makes the pseudo-labels.
 
     Attributes:
-        branch: Of the encoder.
-        epochs: Passes over the labelled images.
-        batch_size: In images.
+        branch: Branch of the encoder that learns.
+        epochs: Number of passes over the labelled images.
+        batch_size: Number of images in a batch.
         optimizer: SGD whose learning rate falls in steps.
     """
 
@@ -45,22 +50,14 @@ class TeacherConfig(Section):
     optimizer: TeacherOptimizerConfig = TeacherOptimizerConfig()
 
 
-class DistillationConfig(Section):
-    """The loss of the last step.
+class BatchConfig(Section):
+    """The batches of the last step.
 
     Attributes:
-        alpha: Weight of the distillation of labelled images; see `acl_tf.finetune.distillation`.
-        temperature: Of the distillation.
-        beta: Weight of KL(p(x) ‖ p(x')).
-        online_weight: Of UAT++: weight of the online target; see `acl_tf.finetune.uat`.
-        labelled_per_batch: Labelled images in a batch; none: 2 below 5 % of labels, and else 25.
-        unlabelled_per_batch: Unlabelled images in a batch; none: 198 below 5 % of labels, and else 225.
+        labelled_per_batch: Number of labelled images in a batch; none: 2 below 5 % of labels, and else 25.
+        unlabelled_per_batch: Number of unlabelled images in a batch; none: 198 below 5 % of labels, and else 225.
     """
 
-    alpha: Probability = 0.5
-    temperature: Positive = 1.0
-    beta: NonNegative = 6.0
-    online_weight: NonNegative = 5.0
     labelled_per_batch: Count | None = None
     unlabelled_per_batch: Count | None = None
 
@@ -77,7 +74,7 @@ class DistillationConfig(Section):
 
 
 class StudentOptimizerConfig(StepwiseSGDConfig):
-    """SGD of the last step."""
+    """The optimiser of the last step."""
 
     weight_decay: NonNegative = 5e-4
     decay_at: Annotated[tuple[Share, ...], as_tuple] = (1 / 3, 2 / 3)
@@ -94,6 +91,7 @@ class SemiSupervisedConfig(CommandConfig):
 
     Attributes:
         baseline: `uat++`: the same without pre-training, with the losses UAT-OT and UAT-FT; none: ACL's routine.
+        distillation: Settings of the loss, which are those of the baseline where there is one, and of the batches.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, sections 2.2.1
     and 3.1.2.
@@ -102,15 +100,28 @@ class SemiSupervisedConfig(CommandConfig):
     command = "semi-supervised"
 
     encoder: EncoderConfig
-    baseline: Literal["uat++"] | None = None
+    baseline: str | None = None
     data: FewLabelsDataConfig = FewLabelsDataConfig()
     augmentation: CropFlipConfig = CropFlipConfig()
     teacher: TeacherConfig = TeacherConfig()
-    distillation: DistillationConfig = DistillationConfig()
-    attack: FinetuneAttackConfig = FinetuneAttackConfig()
+    distillation: Any
+    attack: Any
     optimizer: StudentOptimizerConfig = StudentOptimizerConfig()
     training: StudentRunConfig = StudentRunConfig()
     validation: ValidationConfig = ValidationConfig()
+
+    @classmethod
+    def sections(cls, settings: Settings) -> Sections:
+        student = student_class(settings.get("baseline"))
+        return {"distillation": distillation_section(student), "attack": ATTACK.section_in(settings)}
+
+    @classmethod
+    def published(cls, settings: Settings) -> Settings:
+        return suited_defaults(student_class(settings.get("baseline")), settings)
+
+    @classmethod
+    def chosen(cls, settings: Settings) -> list[Any]:
+        return [student_class(settings["baseline"]), ATTACK.class_in(settings), *random_backbone(settings)]
 
     @model_validator(mode="after")
     def _the_baseline_is_not_pre_trained(self) -> "SemiSupervisedConfig":
@@ -120,3 +131,30 @@ class SemiSupervisedConfig(CommandConfig):
                 f"random:resnet18. Received: {self.encoder.source!r}"
             )
         return self
+
+
+def student_class(baseline: Any) -> Any:
+    """Returns the class of the student.
+
+    Args:
+        baseline: Name of the baseline; None: ACL's distillation.
+
+    Raises:
+        UsageError: If there is no such baseline.
+    """
+    if baseline is None:
+        from acl_tf.finetune.distillation import Distillation
+
+        return Distillation
+    if baseline not in BASELINES:
+        raise UsageError(
+            f"Configuration key baseline: expected one of {', '.join(BASELINES)}"
+            f"{nearest(str(baseline), BASELINES) or '.'} Received: {baseline!r}"
+        )
+    return BASELINES[baseline]
+
+
+@functools.cache
+def distillation_section(student: Any) -> type[Section]:
+    """Returns the section `distillation`: the student's settings, then those of its batches."""
+    return create_model("DistillationConfig", __base__=(BatchConfig, student.Settings))

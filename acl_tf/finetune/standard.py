@@ -7,10 +7,9 @@ from acl_tf.losses.cross_entropy import cross_entropy
 
 
 class Standard(FineTuner):
-    """Minimises the cross-entropy of clean images; with a frozen encoder, the standard linear probe (SLF)."""
+    """Minimises the cross-entropy of clean images; with a frozen encoder, this is the standard linear probe (SLF)."""
 
-    def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-        return images
+    attacks = False
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: tf.Tensor) -> Losses:
         return {"loss": cross_entropy(self(images, training=True), targets)}

@@ -1,9 +1,11 @@
 """TRADES: accuracy on clean images, and predictions that an attack does not move."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
+from acl_tf.config import NonNegative, Section, merge
 from acl_tf.finetune.base import FineTuner, Losses
 from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.kl_divergence import kl_divergence
@@ -15,25 +17,21 @@ class TRADES(FineTuner):
     Gradients pass both sides of the KL divergence. Clean and attacked images go through batch normalisation one after
     the other, each with statistics of its own.
 
-    Args:
-        *args: As of `FineTuner`.
-        beta: Weight of the KL divergence; not negative. The paper calls it 1/lambda.
-        **kwargs: As of `FineTuner`.
-
-    Raises:
-        ValueError: If `beta` is negative.
-
     Reference: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, Eq. 5.
     """
 
-    attack_start = "normal"  # at the image itself the KL divergence has no gradient
-    parts = ("cross_entropy", "kl_divergence")
+    class Settings(Section):
+        """Settings of TRADES.
 
-    def __init__(self, *args: Any, beta: float = 6.0, **kwargs: Any) -> None:
-        if beta < 0:
-            raise ValueError(f"`beta` must not be negative. Received: beta={beta}")
-        super().__init__(*args, **kwargs)
-        self.beta = beta
+        Attributes:
+            beta: Weight of the KL divergence, which the paper calls 1/lambda.
+        """
+
+        beta: NonNegative = 6.0
+
+    # At the image itself the KL divergence has no gradient.
+    defaults: ClassVar[Mapping[str, Any]] = merge(FineTuner.defaults, {"attack": {"start": "normal"}})
+    parts = ("cross_entropy", "kl_divergence")
 
     def perturb(self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         network = self.frozen()
@@ -44,4 +42,5 @@ class TRADES(FineTuner):
         clean = self(images, training=True)
         divergence = kl_divergence(clean, self(perturbed, training=True))
         entropy = cross_entropy(clean, targets)
-        return {"loss": entropy + self.beta * divergence, "cross_entropy": entropy, "kl_divergence": divergence}
+        loss = entropy + self.settings.beta * divergence
+        return {"loss": loss, "cross_entropy": entropy, "kl_divergence": divergence}

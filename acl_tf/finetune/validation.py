@@ -5,14 +5,13 @@ from typing import Any
 
 import keras
 
-from acl_tf.attacks.config import AttackConfig
 from acl_tf.classifiers.smoothed import SmoothedClassifier
 from acl_tf.data.image_set import ImageSet
 from acl_tf.evaluate import clean
 from acl_tf.evaluate.base import Evaluation
 from acl_tf.evaluate.predictor import Predictor
 from acl_tf.evaluate.robust import RobustAccuracy
-from acl_tf.finetune.config import ValidationConfig
+from acl_tf.finetune.config import BallConfig, ValidationConfig
 from acl_tf.records import Record
 from acl_tf.training.config import RunConfig
 from acl_tf.training.selection import Selection
@@ -24,17 +23,17 @@ SAMPLES = 10  # draws of the noise that vote on a validation image
 class Validation:
     """Measures accuracy and robust accuracy after an epoch, and keeps the weights of the best one.
 
-    Robust accuracy is under PGD in the training attack's ball, in steps of a quarter of its radius. It decides, but
-    where the model is trained to be smoothed: there it is the accuracy of the vote of noisy images.
+    Robust accuracy is under PGD in steps of a quarter of the radius. It decides, but where the model is trained to be
+    smoothed: there it is the accuracy of the vote of noisy images.
 
     Args:
         model: From images in [0, 1] to logits, in inference mode.
         image_set: The validation split.
         config: How many images, how often, how many steps of PGD.
-        attack: Of the training.
-        training: Its epochs and seed.
-        selection: Of the best epoch.
-        workers: That measure together; None: this process.
+        ball: Norm and radius of PGD.
+        training: Section `training`: number of epochs, and seed.
+        selection: Copy of the weights of the best epoch.
+        workers: Processes that measure together; None: this one.
         sigma: Standard deviation of the noise that the model is trained on; None: on none.
     """
 
@@ -43,7 +42,7 @@ class Validation:
         model: keras.Model,
         image_set: ImageSet,
         config: ValidationConfig,
-        attack: AttackConfig,
+        ball: BallConfig,
         training: RunConfig,
         selection: Selection,
         workers: Workers | None = None,
@@ -55,7 +54,7 @@ class Validation:
         self.seed = training.seed
         self.selection = selection
         self.sigma = sigma
-        self.attacked = RobustAccuracy("pgd", epsilon=attack.epsilon, steps=config.steps)
+        self.attacked = RobustAccuracy("pgd", norm=ball.norm, epsilon=ball.epsilon, steps=config.steps)
         # Made once, so that each is traced a single time.
         self.workers = workers or Workers()
         self.predictors = self._predictors(model, self.workers)
@@ -78,7 +77,7 @@ class Validation:
 
         Args:
             model: From images in [0, 1] to logits.
-            epoch: That the model is of.
+            epoch: Number of the epoch after which the model was like this.
         """
         alone = Workers()
         return self._records(self._predictors(model, alone), {"epoch": epoch}, alone)

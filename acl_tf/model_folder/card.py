@@ -10,6 +10,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from acl_tf import record_text
+from acl_tf.attacks import ATTACK_WORDS, NORM_WORDS
 from acl_tf.errors import ModelFolderError
 from acl_tf.model_folder.files import CARD
 from acl_tf.printable import printable
@@ -18,8 +19,9 @@ from acl_tf.records import Record
 # Metadata that is generated; other keys and tags, which a user has set, are kept.
 GENERATED = ("library_name", "pipeline_tag", "datasets", "metrics", "model-index")
 TAGS = ("acl-tf", "adversarial-robustness", "contrastive-learning")
-# Variants and methods that train without an attack; all others with an attack in the recipe were trained against it.
-NOT_ATTACKED = ("s2s", "standard", "gaussian")
+# Variants and methods of acl-tf 0.1 that train without an attack, although their recipes have one: its folders do not
+# say whether they were attacked.
+NOT_ATTACKED_IN_0_1 = ("s2s", "standard", "gaussian")
 # Names on the Hub of data sets of TFDS.
 DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 NOWHERE = "user/name"
@@ -135,10 +137,14 @@ def attack_in_training(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
     Args:
         config: Content of the model folder's `config.json`.
     """
-    recipe = config.get("recipe")
-    named = _at(recipe, "method", "name") or _at(recipe, "objective", "variant")
+    recipe, attacked = config.get("recipe"), config.get("attacked")
     attack = _at(recipe, "attack")
-    return attack if isinstance(attack, Mapping) and "epsilon" in attack and named not in NOT_ATTACKED else None
+    if not isinstance(attack, Mapping):
+        return None
+    if attacked is None:
+        named = _at(recipe, "method", "name") or _at(recipe, "objective", "variant")
+        attacked = "epsilon" in attack and named not in NOT_ATTACKED_IN_0_1
+    return attack if attacked else None
 
 
 def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,14 +218,24 @@ def _facts(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield name, str(value)
     attack = attack_in_training(config)
     if attack:
-        radius, step_size = record_text.epsilon(attack["epsilon"]), record_text.epsilon(attack.get("step_size"))
-        yield "attack in training", f"PGD, l∞ {radius}, {attack.get('steps')} steps of {step_size}"
+        yield "attack in training", _attack(attack)
     elif "attack" in recipe:
         yield "attack in training", "none"
     if config.get("classes"):
         yield "classes", ", ".join(config["classes"])
     if config.get("versions"):
         yield "versions", ", ".join(f"{name} {version}" for name, version in config["versions"].items())
+
+
+def _attack(attack: Mapping[str, Any]) -> str:
+    """Writes the attack of a recipe; those of acl-tf 0.1 do not say that it is PGD in l∞."""
+    name, norm = (attack.get("name"), attack.get("norm")) if "name" in attack else ("pgd", "linf")
+    radius = [NORM_WORDS.get(str(norm), norm)] if norm else []
+    radius += [record_text.epsilon(attack["epsilon"])] if "epsilon" in attack else []
+    steps, size = attack.get("steps"), attack.get("step_size")
+    length = f" of {record_text.epsilon(size)}" if size is not None else ""
+    taken = [f"{steps} step{'' if steps == 1 else 's'}{length}"] if steps is not None else []
+    return ", ".join([ATTACK_WORDS.get(str(name), str(name)), *([" ".join(radius)] if radius else []), *taken])
 
 
 def _at(value: Any, *keys: str) -> Any:

@@ -42,6 +42,7 @@ class TrainedModel:
         projection_head: Projection head, if there is one; it is kept for further pre-training.
         classifier: Dense layer on the features, if there is one; the folder is then that of a classifier.
         classes: Names of a classifier's classes.
+        attacked: Whether it was trained against the attack of its recipe; None: not known.
     """
 
     encoder: Encoder
@@ -50,6 +51,7 @@ class TrainedModel:
     projection_head: PairedModel | None = None
     classifier: keras.layers.Dense | None = None
     classes: tuple[str, ...] = ()
+    attacked: bool | None = None
 
 
 def write_model_folder(path: Path, trained: TrainedModel, records: Sequence[Record] = ()) -> None:
@@ -132,6 +134,7 @@ def _config(trained: TrainedModel) -> dict[str, Any]:
         "projection_head": _own_config(head) if head else None,
         "mean": list(encoder.mean),
         "std": list(encoder.std),
+        "attacked": trained.attacked,
         "recipe": dict(trained.recipe),
         "versions": versions(),
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from acl_tf.attacks import ATTACKS
+from acl_tf.attacks.config import ATTACK, suited_defaults
 from acl_tf.config import Choice, CommandConfig, Count, Sections, Settings
 from acl_tf.data import ORDERS
 from acl_tf.data.config import DataConfig
@@ -14,7 +14,6 @@ from acl_tf.training import OPTIMIZERS
 from acl_tf.training.config import ScheduleSettings, TrainingConfig
 
 OBJECTIVE = Choice(OBJECTIVES, "objective", "ds", key="variant")
-ATTACK = Choice(ATTACKS, "attack", "pgd")
 OPTIMIZER = Choice(OPTIMIZERS, "optimizer", "lars", shared=(ScheduleSettings,))
 ORDER = Choice(ORDERS, "order", "shuffled")
 
@@ -64,7 +63,7 @@ class PretrainConfig(CommandConfig):
 
     @classmethod
     def published(cls, settings: Settings) -> Settings:
-        return OBJECTIVE.class_in(settings).defaults
+        return suited_defaults(OBJECTIVE.class_in(settings), settings)
 
     @classmethod
     def chosen(cls, settings: Settings) -> list[Any]:

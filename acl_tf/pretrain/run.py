@@ -158,6 +158,7 @@ def trained_model(config: PretrainConfig, objective: Objective) -> TrainedModel:
         projection_head=networks.projection_head,
         branch=objective.default_branch,
         recipe=config.model_dump(mode="json"),
+        attacked=objective.attacks,
     )
 
 

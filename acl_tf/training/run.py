@@ -52,6 +52,23 @@ class Run:
                 self._stack.enter_context(session)
             yield same
 
+    @contextlib.contextmanager
+    def part(self, name: str, config: CommandConfig, resume: bool) -> Iterator["Run"]:
+        """Opens a run that is a part of this one, in a folder of its own; what the user asks for ends both.
+
+        Args:
+            name: Name of the folder, in this run's.
+            config: Configuration of the part.
+            resume: Whether a run that is there goes on; where there is none, it starts.
+
+        Yields:
+            The part, of which `preparing` must be called first.
+        """
+        with contextlib.ExitStack() as stack:
+            folder = RunFolder(self.folder.path / name)
+            yield Run(config, folder, resume, self.workers, self.interruption, self.plugins, stack)
+            self.workers.wait()
+
 
 @contextlib.contextmanager
 def open_run(

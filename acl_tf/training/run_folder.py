@@ -13,9 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from acl_tf import onednn
-from acl_tf.config import AnyConfig, build, differences, read_settings, to_yaml
+from acl_tf.config import (
+    AnyCommandConfig,
+    CommandConfig,
+    Settings,
+    build,
+    differences,
+    read_settings,
+    to_yaml,
+    without_unused,
+)
 from acl_tf.errors import UsageError
 from acl_tf.files import tidy, write_atomically
+from acl_tf.nested import flat
 from acl_tf.versions import versions
 
 # What may differ when a run goes on: where things are and how often they are written, never what is computed.
@@ -56,7 +66,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def session(
-        self, config: AnyConfig, resume: bool, plugins: Sequence[Mapping[str, str]] = (), **about: Any
+        self, config: AnyCommandConfig, resume: bool, plugins: Sequence[Mapping[str, str]] = (), **about: Any
     ) -> Iterator[None]:
         """Opens the folder for a run, alone, and notes how the run ended.
 
@@ -89,7 +99,7 @@ class RunFolder:
                 raise
             self._note(status="finished", ended=_now())
 
-    def _check(self, config: AnyConfig, resume: bool) -> None:
+    def _check(self, config: AnyCommandConfig, resume: bool) -> None:
         if self.path.is_file():
             raise UsageError(f"The output folder is a file; choose another --output. Received: {self.path}")
         if not self.path.exists():
@@ -106,7 +116,7 @@ class RunFolder:
                 f"The output folder holds another run; go on with it by --resume, or choose another --output. "
                 f"Received: {self.path}"
             )
-        before = build(type(config), read_settings(str(self.config)))
+        before = build(type(config), settings_in(self.config, type(config)))
         changed = [key for key in differences(before, config) if key not in FREE_ON_RESUME]
         if changed:
             raise UsageError(
@@ -115,7 +125,7 @@ class RunFolder:
             )
 
     def _check_plugins(self, plugins: Sequence[Mapping[str, str]]) -> None:
-        before = self._read().get("plugins", [])
+        before = _read(self.about).get("plugins", [])
         if self._has_state() and before != list(plugins):
             raise UsageError(
                 f"The run in {self.path} goes on with the plug-ins that it was begun with only. "
@@ -136,7 +146,7 @@ class RunFolder:
 
     def _start(self) -> dict[str, Any]:
         """Returns what `run.json` says of this process; the first start of a resumed run is kept."""
-        started = self._read().get("started", _now())
+        started = _read(self.about).get("started", _now())
         return {
             "started": started,
             "command": shlex.join(sys.argv),
@@ -146,21 +156,36 @@ class RunFolder:
             "git_revision": _git_revision(),
         }
 
-    def _read(self) -> dict[str, Any]:
-        return json.loads(self.about.read_text(encoding="utf-8")) if self.about.exists() else {}
-
     def _note(self, **values: Any) -> None:
-        write_atomically(self.about, json.dumps({**self._read(), **values}, indent=2) + "\n")
+        write_atomically(self.about, json.dumps({**_read(self.about), **values}, indent=2) + "\n")
+
+
+def settings_in(file: Path, config: type[CommandConfig]) -> Settings:
+    """Reads a configuration file, which may be a run's.
+
+    Args:
+        file: Path of the file.
+        config: The class that will be built.
+
+    Returns:
+        Nested mappings; of a run of acl-tf 0.1, without the keys that nothing used, which that version wrote too.
+
+    Raises:
+        UsageError: If the file is no YAML mapping.
+    """
+    settings = read_settings(str(file))
+    version = _read(RunFolder(file.parent).about).get("versions", {}).get("acl_tf", "")
+    return without_unused(config, settings) if version.startswith("0.1") else settings
+
+
+def _read(about: Path) -> dict[str, Any]:
+    return json.loads(about.read_text(encoding="utf-8")) if about.exists() else {}
 
 
 def _settings(config: Any, keys: list[str]) -> str:
-    values = []
-    for key in keys:
-        value = config
-        for name in key.split("."):
-            value = getattr(value, name)
-        values.append(f"{key}={value}")
-    return ", ".join(values)
+    """Writes the values of dotted keys, without those that the configuration does not have."""
+    values = flat(config.model_dump())
+    return ", ".join(f"{key}={values[key]}" for key in keys if key in values)
 
 
 def _named(plugins: Sequence[Mapping[str, str]]) -> str:

@@ -1,6 +1,7 @@
 """`acl-tf finetune`: what a command line means, and what it does."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from acl_tf.finetune.config import FinetuneConfig
 from tests.finetune.tiny import tiny_architecture
 
 NOTHING = dict.fromkeys(KEYS)
+SLF = {key: value for key, value in read_settings("slf", "finetune").items() if key != "method"}
 MODEL = "runs/ds"
 # One step of AT from random weights, validated on six images.
 TINY = ["--method", "at", "--width", "0.0625", "--epochs", "1", "--labels", "6"]
@@ -101,10 +103,28 @@ def test_what_wins(tmp_path):
     )
     pairs = ("training.seed=444", "optimizer.momentum=0.5")
     config, _ = resolved(protocol="alf", source=str(file), epochs=33, seed=44, pairs=pairs)
-    assert (config.training.log_steps, config.attack.epsilon, config.method.beta) == (9, 1 / 255, 2.0)  # the file's
+    assert (config.training.log_steps, config.attack.epsilon) == (9, 1 / 255)  # the file's
     assert (config.training.batch_size, config.attack.steps) == (512, 10)  # the protocol's
     assert (config.method.name, config.method.mode) == ("at", "linear")
     assert (config.training.epochs, config.training.seed, config.optimizer.momentum) == (33, 444, 0.5)
+
+
+def test_recipes_for_another_method(tmp_path, caplog):
+    """What they set that the chosen one does not have is left out, and named; the ball of the validation stays."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("attack: {steps: 9, epsilon: 1/255}\nmethod: {name: trades, beta: 2.0, mode: linear}\n")
+    with caplog.at_level(logging.INFO):
+        config, _ = resolved(protocol="slf", source=str(file))
+    assert caplog.messages == [f"Left out of {file}, for nothing that is chosen uses it: method.beta, attack.steps"]
+    assert config == made(method={"name": "standard", "mode": "linear"}, attack={"epsilon": 1 / 255}, **SLF)
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        assert resolved(protocol="slf")[0] == made(**read_settings("slf", "finetune"))
+    assert caplog.messages == []
+    file.write_text("method: {name: at, betta: 2.0}\n")
+    for method in ("at", "standard"):
+        with pytest.raises(UsageError, match=r"^Unknown configuration key method.betta\. Known there: name, mode\."):
+            resolved(source=str(file), method=method)
 
 
 def test_the_data_set_is_the_encoder_s(tmp_path):
@@ -141,7 +161,8 @@ def test_a_data_set_with_a_recipe_of_its_own(tmp_path):
     model = encoder_of(tmp_path / "model", dataset="digits")
     assert resolved(model)[0] == made(model, **recipe)
     config, _ = resolved(model, protocol="slf")
-    assert config == made(model, **merge(recipe, read_settings("slf", "finetune")))
+    ball = {"attack": {"epsilon": recipe["attack"]["epsilon"]}}
+    assert config == made(model, **merge({**recipe, **ball}, read_settings("slf", "finetune")))
     assert (config.augmentation.flip, config.method.mode) == (False, "linear")
 
 

@@ -72,22 +72,32 @@ def noise_with_labels(tmp_path) -> Path:
         (["finetune", "x", "--labels", "abc"], f"Configuration key data.labels: {COUNT}. Received: 'abc'"),
         (
             ["finetune", "x", "--set", "method.betta=3"],
-            'Unknown configuration key method.betta; did you mean "beta"? Known there: name, mode, beta, sigma. '
-            "Received: 3",
+            'Unknown configuration key method.betta; did you mean "beta"? Known there: name, mode, beta. Received: 3',
+        ),
+        (
+            ["finetune", "x", "--method", "standard", "--set", "method.beta=9"],
+            "Unknown configuration key method.beta. Known there: name, mode. Received: 9",
         ),
         (
             ["finetune", "x", "--method", "gaussian"],
-            "Configuration key method: expected sigma, the standard deviation of gaussian's noise, for example 0.25. "
-            "Received: {{'name': 'gaussian'}}",
+            "Configuration key method.sigma: expected a value. Received: {{'name': 'gaussian'}}",
         ),
         (
             ["finetune", "x", "--sigma", "0.25"],
-            "Configuration key method: expected no sigma, which is for the method gaussian only, not for trades. "
-            "Received: {{'sigma': 0.25}}",
+            "Unknown configuration key method.sigma. Known there: name, mode, beta. Received: 0.25",
         ),
         (
             ["finetune", "x", "--method", "gaussian", "--sigma", "0"],
             "Configuration key method.sigma: expected greater than 0. Received: 0.0",
+        ),
+        (
+            ["semi-supervised", "random:resnet18", "--baseline", "uat"],
+            "Configuration key baseline: expected one of uat++; did you mean \"uat++\"? Received: 'uat'",
+        ),
+        (
+            ["semi-supervised", "random:resnet18", "--baseline", "uat++", "--set", "distillation.alpha=1"],
+            "Unknown configuration key distillation.alpha. Known there: online_weight, labelled_per_batch, "
+            "unlabelled_per_batch. Received: 1",
         ),
         (["semi-supervised", "x", "--labels", "0"], f"Configuration key data.labels: {COUNT}. Received: 0"),
         (

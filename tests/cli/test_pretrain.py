@@ -14,6 +14,7 @@ from acl_tf.pretrain.config import PretrainConfig
 from tests.cli.conftest import TINY
 
 NOTHING = dict.fromkeys(KEYS)
+DEFAULT = build(PretrainConfig, {})
 
 
 def resolved(output=None, source=None, resume=False, pairs=(), **flags) -> tuple[PretrainConfig, Path]:
@@ -25,7 +26,7 @@ def resolved(output=None, source=None, resume=False, pairs=(), **flags) -> tuple
 
 def test_nothing_given():
     config, folder = resolved()
-    assert config == PretrainConfig()
+    assert config == DEFAULT
     assert folder == Path("runs/cifar10_ds_resnet18_seed0")
 
 
@@ -41,6 +42,7 @@ def test_nothing_given():
         ("epochs", 7),
         ("batch_size", 64),
         ("optimizer", "adamw"),
+        ("order", "shuffled"),
         ("precision", "mixed_bfloat16"),
         ("seed", 3),
     ],
@@ -60,7 +62,7 @@ def test_what_wins(tmp_path):
     )
     assert (config.training.epochs, config.training.batch_size, config.training.seed) == (2, 33, 444)
     assert (config.attack.epsilon, config.attack.steps) == (1 / 255, 1)
-    assert config.training.log_steps == PretrainConfig().training.log_steps
+    assert config.training.log_steps == DEFAULT.training.log_steps
 
 
 def test_a_data_set_with_a_recipe_of_its_own():
@@ -69,6 +71,21 @@ def test_a_data_set_with_a_recipe_of_its_own():
     assert resolved(pairs=("data.dataset=digits",))[0] == recipe
     assert resolved(source="digits")[0] == recipe
     assert resolved(dataset="digits", seed=3)[0].augmentation == recipe.augmentation
+
+
+def test_a_recipe_for_another_method(caplog):
+    """What it sets that the chosen one does not have is left out, and named."""
+    with caplog.at_level(logging.INFO):
+        config, _ = resolved(dataset="digits", variant="s2s", optimizer="adamw")
+    recipe = build(PretrainConfig, read_settings("digits"))
+    assert config.augmentation == recipe.augmentation and config.attack is None
+    assert caplog.messages == [
+        "Left out of digits, for nothing that is chosen uses it: attack.epsilon, attack.step_size, attack.steps"
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.INFO):
+        resolved(dataset="digits")
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
@@ -86,7 +103,7 @@ def test_a_resumed_run_goes_on_with_its_own_configuration(finished):
     config, folder = resolved(output=str(finished), resume=True)
     assert folder == finished
     assert config == build(PretrainConfig, yaml.safe_load((finished / "config.yaml").read_text()))
-    assert resolved(output=str(finished))[0] == PretrainConfig()
+    assert resolved(output=str(finished))[0] == DEFAULT
     assert resolved(output=str(finished), resume=True, seed=9)[0].training.seed == 9
 
 

@@ -62,7 +62,7 @@ def test_the_baseline():
     assert folder == Path("runs/random-resnet18_uat++_0.1_seed0")
     with pytest.raises(UsageError, match=r"The baseline uat\+\+ does without pre-training; name random weights"):
         resolved(baseline="uat++")
-    with pytest.raises(UsageError, match=r"expected 'uat\+\+'; did you mean \"uat\+\+\"\? Received: 'uat'"):
+    with pytest.raises(UsageError, match=r"expected one of uat\+\+; did you mean \"uat\+\+\"\? Received: 'uat'"):
         resolved("random:resnet18", baseline="uat")
 
 

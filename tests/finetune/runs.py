@@ -13,8 +13,9 @@ import pytest
 import safetensors.numpy
 
 from acl_tf.config import merge
-from acl_tf.data.batches import batch_rows
+from acl_tf.data.orders import Order
 from acl_tf.errors import Interrupted
+from acl_tf.finetune import METHODS
 from acl_tf.training.metrics_log import read_metrics
 
 COUNT, CLASSES = 36, 3
@@ -27,7 +28,9 @@ SETTINGS = {
 
 
 def settings(dataset: Path, base: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return merge(merge(merge(SETTINGS, base), {"data": {"dataset": str(dataset)}}), more)
+    merged = merge(merge(merge(SETTINGS, base), {"data": {"dataset": str(dataset)}}), more)
+    name = merged.get("method", {}).get("name", "trades")
+    return merged if METHODS[name].attacks else {**merged, "attack": {}}
 
 
 def write_noise(file: Path, seed: int = 0) -> Path:
@@ -39,18 +42,16 @@ def write_noise(file: Path, seed: int = 0) -> Path:
 
 
 @contextlib.contextmanager
-def interrupted(module: str, at: int) -> Iterator[None]:
-    """A signal comes during the step of that number of what `module` trains."""
-    sent = []
+def interrupted(order: type[Order], at: int) -> Iterator[None]:
+    """A signal comes during the step of that number of what takes its images in such an order."""
+    original = order.rows
 
-    def rows(images: int, batch_size: int, seed: int, first: int, last: int) -> Iterator[np.ndarray]:
-        for step, chosen in enumerate(batch_rows(images, batch_size, seed, first, last), first + 1):
-            if step == at and not sent:  # labelled and unlabelled images are drawn apart; a second signal would kill
-                sent.append(step)
-                os.kill(os.getpid(), signal.SIGINT)
-            yield chosen
+    def rows(self: Order, step: int) -> np.ndarray:
+        if type(self) is order and step == at - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, step)
 
-    with mock.patch(f"{module}.batch_rows", rows), pytest.raises(Interrupted, match=f"by SIGINT after step {at},"):
+    with mock.patch.object(order, "rows", rows), pytest.raises(Interrupted, match=f"by SIGINT after step {at},"):
         yield
 
 

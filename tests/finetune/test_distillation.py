@@ -77,7 +77,8 @@ def test_the_loss(alpha, temperature, beta):
 
 def test_the_defaults_are_the_paper_s():
     tuner = build(Distillation)
-    assert (tuner.alpha, tuner.temperature, tuner.beta) == (0.5, 1.0, 6.0)
+    settings = tuner.settings
+    assert (settings.alpha, settings.temperature, settings.beta) == (0.5, 1.0, 6.0)
 
 
 def test_labels_and_pseudo_labels():
@@ -103,9 +104,14 @@ def test_the_attack_climbs_the_cross_entropy_of_the_label_or_the_pseudo_label():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"alpha": 1.5}, "`alpha` must be in [0, 1]. Received: alpha=1.5"),
-        ({"alpha": -0.1}, "`alpha` must be in [0, 1]. Received: alpha=-0.1"),
-        ({"beta": -1}, "`beta` must not be negative. Received: beta=-1"),
+        ({"alpha": 1.5}, "`alpha` must be less than or equal to 1. Received: alpha=1.5"),
+        ({"alpha": -0.1}, "`alpha` must be greater than or equal to 0. Received: alpha=-0.1"),
+        ({"beta": -1}, "`beta` must be greater than or equal to 0. Received: beta=-1"),
+        ({"temperature": 0}, "`temperature` must be greater than 0. Received: temperature=0"),
+        (
+            {"online_weight": 1.0},
+            "`online_weight` is no setting here; there are: alpha, temperature, beta. Received: online_weight=1.0",
+        ),
     ],
 )
 def test_invalid_arguments(arguments, message):

@@ -16,7 +16,7 @@ from tests.reference import classification as reference
 
 
 def test_the_loss_is_that_of_the_noisy_images():
-    tuner = build(Gaussian)
+    tuner = build(Gaussian, sigma=0.25)
     images, noisy = inputs()
     _, expected = logits_of_both(tuner, images, noisy)
     values = tuner.losses(images, noisy, tf.constant(LABELS))
@@ -37,7 +37,7 @@ def test_the_noise_is_gaussian_and_not_clipped(sigma):
 
 
 def test_every_image_and_step_has_its_own_noise():
-    tuner = build(Gaussian)
+    tuner = build(Gaussian, sigma=0.25)
     seen = []
     original = tuner.perturb
     tuner.perturb = lambda *arguments: seen.append(original(*arguments)) or seen[-1]
@@ -49,7 +49,7 @@ def test_every_image_and_step_has_its_own_noise():
 
 
 def test_a_replica_draws_its_rows_of_the_global_noise(monkeypatch):
-    tuner = build(Gaussian)
+    tuner = build(Gaussian, sigma=0.25)
     images, _ = inputs()
     whole = tuner.perturb(images, None, tf.constant(SEED))
     monkeypatch.setattr(randomness, "place_in_global_batch", lambda local: (4, len(images)))
@@ -58,7 +58,7 @@ def test_a_replica_draws_its_rows_of_the_global_noise(monkeypatch):
 
 def test_training_is_determined_by_the_seed():
     def trained(**kwargs) -> np.ndarray:
-        tuner = build(Gaussian, **kwargs)
+        tuner = build(Gaussian, **{"sigma": 0.25, **kwargs})
         tuner.train_step((tf.cast(255 * inputs()[0], tf.uint8), tf.constant(LABELS)))
         return weights(tuner)["encoder/conv1/kernel"]
 
@@ -67,10 +67,20 @@ def test_training_is_determined_by_the_seed():
     assert not np.array_equal(trained(seed=1), trained(seed=1, sigma=0.3))
 
 
-@pytest.mark.parametrize("sigma", [0.0, -0.1, float("nan")])
-def test_sigma_must_be_positive(sigma):
-    with pytest.raises(ValueError, match=r"^`sigma` must be positive\. Received: sigma="):
-        build(Gaussian, sigma=sigma)
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"sigma": 0.0}, "`sigma` must be greater than 0. Received: sigma=0.0"),
+        ({"sigma": -0.1}, "`sigma` must be greater than 0. Received: sigma=-0.1"),
+        ({"sigma": float("nan")}, "`sigma` must be a finite number. Received: sigma=nan"),
+        ({}, "`sigma` must be given. Received: no settings"),
+        ({"sigma": 0.25, "beta": 6.0}, "`beta` is no setting here; there are: sigma. Received: beta=6.0"),
+    ],
+)
+def test_invalid_arguments(arguments, message):
+    with pytest.raises(ValueError) as error:
+        build(Gaussian, **arguments)
+    assert str(error.value) == message
 
 
 def test_a_run_says_its_sigma_and_validates_under_noise(tmp_path):

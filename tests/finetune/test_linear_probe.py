@@ -12,6 +12,7 @@ from acl_tf.model_folder.write import TrainedModel, published_model
 from acl_tf.models.branch import Branch
 from tests.finetune.tiny import IMAGES, LABELS, branch_of, build, changed, inputs, weights
 
+SETTINGS = {"gaussian": {"sigma": 0.25}}
 ALL = {**{name: METHODS[name] for name in METHODS}, "distillation": Distillation, "uat++": UATPlusPlus}
 
 
@@ -27,7 +28,7 @@ def train(tuner, name: str, steps: int = 3) -> dict[str, float]:
 @pytest.mark.parametrize("branch", Branch)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_linear_probe_moves_the_classifier_alone(name, branch):
-    tuner = build(METHODS[name], mode="linear", branch=branch, classifier=False)
+    tuner = build(METHODS[name], mode="linear", branch=branch, classifier=False, **SETTINGS.get(name, {}))
     before = weights(tuner)
     logs = train(tuner, name)
     assert changed(before, weights(tuner)) == {"classifier/fc/kernel", "classifier/fc/bias"}
@@ -38,7 +39,7 @@ def test_a_linear_probe_moves_the_classifier_alone(name, branch):
 @pytest.mark.parametrize("name", ALL)
 def test_full_training_moves_all_but_the_other_branch(name):
     branch = "standard" if name == "standard" else "adversarial"
-    tuner = build(ALL[name], branch=branch)
+    tuner = build(ALL[name], branch=branch, **SETTINGS.get(name, {}))
     before = weights(tuner)
     logs = train(tuner, name)
     assert logs.keys() == {"loss", "gradient_norm", *ALL[name].parts}
@@ -69,7 +70,7 @@ def test_logits_are_those_of_the_branch():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_the_classifier_starts_at_zero(name):
-    tuner = build(METHODS[name], classifier=False)
+    tuner = build(METHODS[name], classifier=False, **SETTINGS.get(name, {}))
     images, _ = inputs()
     np.testing.assert_array_equal(tuner(images), np.zeros((len(IMAGES), 3)))
     assert all(np.all(weight == 0) for weight in tuner.classifier.get_weights())

@@ -17,6 +17,7 @@ import yaml
 import acl_tf
 from acl_tf.config import build, read_settings
 from acl_tf.data.npz import load_npz
+from acl_tf.data.orders import Shuffled
 from acl_tf.data.splits import hold_out, label_subset, take
 from acl_tf.errors import CheckpointError, UsageError
 from acl_tf.files import sha256
@@ -113,7 +114,7 @@ def test_the_model_folder(finished, dataset):
         about = acl_tf.load(str(finished / name)).config
         assert (about["kind"], about["branch"], about["classes"]) == ("classifier", "adversarial", ["0", "1", "2"])
         expected = {**config(dataset).model_dump(mode="json"), "encoder_sha256": None}
-        assert {**expected, "epoch": about["recipe"]["epoch"]} == about["recipe"]
+        assert {**expected, "epoch": about["recipe"]["epoch"]} == about["recipe"] and about["attacked"] is True
 
 
 def test_records(finished, dataset):
@@ -155,7 +156,8 @@ def test_another_configuration_on_resume(finished, dataset):
         finetune(config(dataset, method={"name": "trades"}, training={"batch_size": 6}), finished, resume=True)
     assert str(error.value) == (
         f"The run in {finished} has another configuration and cannot go on with this one. Expected: method.name=at, "
-        "training.batch_size=5. Received: method.name=trades, training.batch_size=6"
+        "attack.start=uniform, training.batch_size=5. Received: method.name=trades, attack.start=normal, "
+        "training.batch_size=6, method.beta=6.0"
     )
 
 
@@ -171,7 +173,7 @@ def test_other_images_on_resume(finished, dataset):
 def test_another_encoder_on_resume(dataset, tmp_path):
     source = write_encoder(tmp_path / "encoder")
     settings = config(dataset, encoder={"source": str(source), "width": None}, training={"epochs": 1})
-    with interrupted(MODULE, 2):
+    with interrupted(Shuffled, 2):
         finetune(settings, tmp_path / "run")
     write_encoder(source, seed=1)
     with pytest.raises(CheckpointError, match=r"is of another encoder\. Expected: arch tiny, width 0.0625, sha256 "):
@@ -183,7 +185,7 @@ def test_an_interrupted_run_goes_on_exactly(finished, dataset, tmp_path, at):
     """Before, in and after the best epoch; and its configuration repeats the run."""
     again = build(FinetuneConfig, read_settings(str(finished / "config.yaml")))
     with best_is(2):
-        with interrupted(MODULE, at):
+        with interrupted(Shuffled, at):
             finetune(again, tmp_path / "parts")
         assert json.loads((tmp_path / "parts" / "run.json").read_text())["status"] == "interrupted"
         assert not (tmp_path / "parts" / "model").exists()
@@ -202,6 +204,7 @@ def test_a_linear_probe_keeps_the_encoder_of_its_folder(dataset, tmp_path):
     assert np.abs(after["classifier/fc/kernel"]).max() > 0
     about = acl_tf.load(str(tmp_path / "run")).config
     assert about["branch"] == "standard" and about["recipe"]["encoder_sha256"] == sha256(source / "model.keras")
+    assert about["attacked"] is False
 
 
 def test_full_training_keeps_the_other_branch(dataset, tmp_path):
@@ -217,24 +220,14 @@ def test_full_training_keeps_the_other_branch(dataset, tmp_path):
 def test_only_chosen_labels_are_trained_on(dataset, tmp_path):
     """A batch has no more images than there are labels."""
     settings = config(dataset, data={"labels": 6}, training={"epochs": 2, "batch_size": 128})
-    seen = []
-
-    def rows(images, batch_size, seed, first, last):
-        seen.append((images, batch_size, seed, first, last))
-        return iter([np.arange(images)] * (last - first))
-
-    with (
-        mock.patch(f"{MODULE}.batch_rows", rows),
-        mock.patch(f"{MODULE}.fit") as fit,
-        mock.patch(f"{MODULE}.write_classifiers"),
-    ):
+    with mock.patch(f"{MODULE}.fit") as fit, mock.patch(f"{MODULE}.write_classifiers"):
         finetune(settings, tmp_path / "run")
-    _, _, per_epoch, (images, labels), batches, *_ = fit.call_args.args
-    (chosen,) = batches(0, 1)
-    np.testing.assert_array_equal(chosen, np.arange(6))
+    _, _, (images, labels), order, about, _ = fit.call_args.args
     train, _ = hold_out(load_npz(dataset), 6)
     expected = take(train, label_subset(train, 6, 5))
-    assert (per_epoch, seen) == (1, [(6, 6, 5, 0, 1)])
+    assert (type(order), order.horizon.lengths) == (Shuffled, (1, 1))
+    assert order.rows(1).tolist() == np.random.default_rng((5, 1)).permutation(6).tolist()
+    assert about["data set"] == expected.fingerprint()
     np.testing.assert_array_equal(images, expected.images)
     np.testing.assert_array_equal(labels, expected.labels)
 

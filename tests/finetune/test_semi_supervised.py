@@ -11,20 +11,21 @@ import tensorflow as tf
 import acl_tf
 from acl_tf.config import build
 from acl_tf.data.npz import load_npz
+from acl_tf.data.orders import Shuffled
 from acl_tf.data.splits import hold_out, label_subset
 from acl_tf.errors import UsageError
 from acl_tf.files import sha256
 from acl_tf.finetune import pseudo_labels
 from acl_tf.finetune import semi_supervised as module
+from acl_tf.finetune.mixed_batches import MixedBatches
 from acl_tf.finetune.pseudo_labelled import UNLABELLED
-from acl_tf.finetune.semi_supervised import semi_supervised, student_data, student_rows
+from acl_tf.finetune.semi_supervised import semi_supervised, student_data
 from acl_tf.finetune.semi_supervised_config import SemiSupervisedConfig
 from acl_tf.model_folder.manifest import verify
 from acl_tf.records import read_file
 from tests.finetune.runs import assert_same_run, interrupted, rows_of, settings, weights, write_noise
 from tests.finetune.tiny import branch_of, write_encoder
 
-MODULE = "acl_tf.finetune.semi_supervised"
 # Thirty images: six with labels make two steps of the teacher, twenty-four without make three of the student.
 TINY = {
     "data": {"labels": 6},
@@ -33,7 +34,6 @@ TINY = {
     "optimizer": {"learning_rate": 0.02},
     "training": {"epochs": 2, "checkpoint_steps": 1, "log_steps": 1, "seed": 5},
 }
-SIZES = (2, 8)  # of `distillation`
 
 
 def config(dataset: Path, **more) -> SemiSupervisedConfig:
@@ -57,17 +57,18 @@ def labelled_and_train(dataset: Path, labels: int = 6, seed: int = 5):
     return label_subset(train, labels, seed), train
 
 
-# Batches of the student
+# What the student sees
 
 
-def test_a_batch_has_its_share_of_both_kinds(dataset):
+def test_a_batch_shows_the_labels_that_are_known(dataset):
     """Over an epoch each unlabelled image comes once, and the labelled ones in turn."""
     labelled, train = labelled_and_train(dataset)
     train.images[:, 0, 0, 0] = np.arange(len(train))  # each says at which row it is
     soft_logits = np.arange(len(train))[:, np.newaxis] + np.zeros((1, 3), np.float32)
     data = student_data(train, labelled, soft_logits)
     seen = []
-    for rows in student_rows(labelled, len(train), SIZES, 5, 0, 3):
+    order = MixedBatches(len(train), labelled, (2, 8), epochs=1, seed=5)
+    for rows in map(order.rows, range(3)):
         images, targets = tf.nest.map_structure(lambda array, rows=rows: array[rows], data)
         assert len(rows) == len(targets.labels) == 10
         np.testing.assert_array_equal(images[:, 0, 0, 0], rows)
@@ -78,13 +79,6 @@ def test_a_batch_has_its_share_of_both_kinds(dataset):
         seen += rows.tolist()
     assert sorted(set(seen)) == list(range(len(train)))
     assert len(seen) == len(train)
-
-
-def test_batches_go_on_at_any_step(dataset):
-    labelled, train = labelled_and_train(dataset)
-    whole = list(student_rows(labelled, len(train), SIZES, 5, 0, 8))
-    np.testing.assert_array_equal(list(student_rows(labelled, len(train), SIZES, 5, 4, 8)), whole[4:])
-    assert not np.array_equal(whole[3:6], whole[:3])  # the next epoch has another order
 
 
 def test_labels_of_other_images_are_not_looked_at(dataset):
@@ -202,7 +196,7 @@ def test_the_labels_play_a_part(finished, dataset, tmp_path):
 
 @pytest.mark.slow
 def test_interrupted_in_the_teacher(finished, dataset, tmp_path):
-    with interrupted("acl_tf.finetune.run", 3):
+    with interrupted(Shuffled, 3):
         semi_supervised(config(dataset), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "interrupted"
     assert not (tmp_path / "run" / "pseudo_labels.npz").exists()
@@ -214,7 +208,7 @@ def test_interrupted_in_the_teacher(finished, dataset, tmp_path):
 @pytest.mark.slow
 def test_interrupted_in_the_student(finished, dataset, tmp_path):
     """The pseudo-labels are there already."""
-    with interrupted(MODULE, 4):
+    with interrupted(MixedBatches, 4):
         semi_supervised(config(dataset), tmp_path / "run")
     with mock.patch.object(pseudo_labels, "load_model", side_effect=AssertionError("computed again")):
         semi_supervised(config(dataset), tmp_path / "run", resume=True)
@@ -279,5 +273,5 @@ def test_no_image_left_without_a_label(dataset, tmp_path, labels):
         semi_supervised(config(dataset, data={"labels": labels}), tmp_path / "run")
     assert str(error.value) == f"No image is left without a label; ask for fewer --labels. Received: {labels}"
     assert not (tmp_path / "run" / "teacher").exists()
-    with mock.patch.object(module, "finetune"), mock.patch.object(module, "train_student"):
+    with mock.patch.object(module, "train"), mock.patch.object(module, "train_student"):
         semi_supervised(config(dataset), tmp_path / "run")

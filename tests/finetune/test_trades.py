@@ -79,7 +79,7 @@ def test_the_loss(beta):
 
 
 def test_the_paper_s_beta_is_the_default():
-    assert build(TRADES).beta == 6.0
+    assert build(TRADES).settings.beta == 6.0
 
 
 def test_gradients_pass_both_sides_of_the_divergence():
@@ -116,7 +116,14 @@ def test_its_attack_starts_close_to_the_image():
     assert start.std() == pytest.approx(0.001, rel=0.05) and abs(start.mean()) < 1e-4
 
 
-def test_beta_must_not_be_negative():
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"beta": -1.0}, "`beta` must be greater than or equal to 0. Received: beta=-1.0"),
+        ({"sigma": 0.25}, "`sigma` is no setting here; there are: beta. Received: sigma=0.25"),
+    ],
+)
+def test_invalid_arguments(arguments, message):
     with pytest.raises(ValueError) as error:
-        build(TRADES, beta=-1.0)
-    assert str(error.value) == "`beta` must not be negative. Received: beta=-1.0"
+        build(TRADES, **arguments)
+    assert str(error.value) == message

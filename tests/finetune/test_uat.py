@@ -52,7 +52,14 @@ def test_the_attack_climbs_the_first_term_in_inference_mode():
     np.testing.assert_allclose(found, expected.images, atol=1e-6)
 
 
-def test_the_weight_must_not_be_negative():
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"online_weight": -5}, "`online_weight` must be greater than or equal to 0. Received: online_weight=-5"),
+        ({"beta": 6.0}, "`beta` is no setting here; there are: online_weight. Received: beta=6.0"),
+    ],
+)
+def test_invalid_arguments(arguments, message):
     with pytest.raises(ValueError) as error:
-        build(UATPlusPlus, online_weight=-5)
-    assert str(error.value) == "`online_weight` must not be negative. Received: online_weight=-5"
+        build(UATPlusPlus, **arguments)
+    assert str(error.value) == message

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from acl_tf.attacks.config import AttackConfig
 from acl_tf.classifiers.smoothed import VOTE, SmoothedClassifier
 from acl_tf.data.image_set import ImageSet
-from acl_tf.finetune.config import ValidationConfig
+from acl_tf.finetune.config import BallConfig, ValidationConfig
 from acl_tf.finetune.standard import Standard
 from acl_tf.finetune.validation import SAMPLES, Validation
 from acl_tf.model_folder.write import TrainedModel, published_model
@@ -27,7 +26,7 @@ ALL = ImageSet(
 
 
 def validation(
-    epsilon: float = 0.1, epochs: int = 4, seed: int = 3, sigma: float | None = None, **config
+    epsilon: float = 0.1, epochs: int = 4, seed: int = 3, sigma: float | None = None, norm: str = "linf", **config
 ) -> tuple[Validation, Standard]:
     tuner = build(Standard)
     # Logits around 0, so that all classes are predicted.
@@ -36,8 +35,8 @@ def validation(
     tuner.classifier.set_weights([kernel, -features @ kernel])
     config = ValidationConfig(**{"images": 500, "steps": 2, **config})
     training = RunConfig(epochs=epochs, seed=seed)
-    attack, selection = AttackConfig(epsilon=epsilon), Selection(tuner.variables)
-    return Validation(tuner, ALL, config, attack, training, selection, sigma=sigma), tuner
+    ball, selection = BallConfig(norm=norm, epsilon=epsilon), Selection(tuner.variables)
+    return Validation(tuner, ALL, config, ball, training, selection, sigma=sigma), tuner
 
 
 def right(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
@@ -64,6 +63,16 @@ def test_an_attack_lowers_the_robust_accuracy_alone():
         values["validation_robust_accuracy"],
         values["validation_accuracy"],
     )
+
+
+def test_an_attack_in_another_ball():
+    """In l2 a radius of 0.2 is next to nothing; the record says which ball it was."""
+    measure, tuner = validation(epsilon=0.2, norm="l2")
+    weak = measure(1)["validation_robust_accuracy"]
+    assert validation(epsilon=0.2)[0](1)["validation_robust_accuracy"] < weak
+    trained = TrainedModel(tuner.encoder, tuner.branch, {}, classifier=tuner.classifier, classes=ALL.classes)
+    record = measure.records(published_model(trained), 1)[1]
+    assert (record["protocol"]["norm"], record["protocol"]["epsilon"], record["value"]) == ("l2", 0.2, weak)
 
 
 def test_it_follows_the_weights():

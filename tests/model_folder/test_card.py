@@ -199,8 +199,8 @@ def test_two_cards_become_one():
 # What it says of robustness
 
 
-def with_recipe(recipe: dict) -> str:
-    return card({**CONFIG, "recipe": recipe}, [record()])
+def with_recipe(recipe: dict, **more: bool) -> str:
+    return card({**CONFIG, "recipe": recipe, **more}, [record()])
 
 
 ATTACK = {"epsilon": 8 / 255, "step_size": 2 / 255, "steps": 10}
@@ -225,6 +225,26 @@ def test_it_claims_no_training_that_was_not(recipe, row, says):
         says == "was trained against"
     )
     assert "upper bound" not in markdown  # nothing was attacked
+
+
+@pytest.mark.parametrize(
+    "attack, row",
+    [
+        ({"name": "pgd", "norm": "l2", "epsilon": 0.5, "step_size": None, "steps": 10}, "PGD, l2 0.5, 10 steps"),
+        ({"name": "pgd", "norm": "linf", **ATTACK, "start": "normal"}, "PGD, l∞ 8/255, 10 steps of 2/255"),
+        ({"name": "fgsm", "norm": "linf", "epsilon": 4 / 255, "steps": 1}, "FGSM, l∞ 4/255, 1 step"),
+        ({"name": "frank-wolfe", "epsilon": 12.0, "steps": 30}, "Frank–Wolfe, 12, 30 steps"),
+        ({"name": "mine", "strength": 3}, "mine"),
+    ],
+)
+def test_the_attack_of_a_later_version(attack, row):
+    """The folder says whether the model was attacked; its method may be a plug-in's, of any name."""
+    recipe = {"method": {"name": "standard"}, "attack": attack}
+    attacked, not_attacked = with_recipe(recipe, attacked=True), with_recipe(recipe, attacked=False)
+    assert f"| attack in training | {row} |" in attacked and "was trained against perturbations" in attacked
+    assert "| attack in training | none |" in not_attacked and "was not trained against" in not_attacked
+    tags = [metadata(markdown)["tags"] for markdown in (attacked, not_attacked)]
+    assert ["adversarial-robustness" in tag for tag in tags] == [True, False]
 
 
 def test_the_method_is_cited():

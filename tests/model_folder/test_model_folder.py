@@ -132,6 +132,7 @@ def test_config(written):
         "projection_head": {"input_dim": 32, "blocks": 2},
         "mean": [0.4, 0.5, 0.6],
         "std": [0.229, 0.224, 0.225],
+        "attacked": None,
         "recipe": RECIPE,
     }
 

@@ -51,7 +51,7 @@ def finetuner(cls: type[FineTuner], targets: np.ndarray | SemiSupervisedTargets)
             encoder,
             tiny.CLASSES,
             augmentation=CropFlip(2),
-            attack=PGD(8 / 255, 2 / 255, 2, start=cls.attack_start),
+            attack=PGD(8 / 255, 2 / 255, 2, start=cls.default_attack().start_kind),
             seed=3,
         )
     tuner.compile(optimizer=SGD(0.1, momentum=0.9, weight_decay=2e-4))
