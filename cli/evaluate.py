@@ -1,15 +1,20 @@
 """`acl-tf evaluate`."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from acl_tf.cli.hardware import hardware_options
 from acl_tf.cli.measurement import Run, data_options, measure_and_print
+from acl_tf.cli.plugins import plugin_option
 from acl_tf.cli.settings import data_of_model, pinned, resolve, settings_of
 from acl_tf.evaluate import attack_names
-from acl_tf.startup import start_tensorflow
 from acl_tf.training.hardware import Hardware
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from acl_tf.plugins import Plugin
 
 KEYS = {
     "model": "model",
@@ -48,15 +53,22 @@ KEYS = {
 @click.option("--sigma", type=float, help="Smooth MODEL by Gaussian noise of this standard deviation, in [0, 1].")
 @click.option("--samples", type=int, help="Draws of that noise that vote on an image.  [default: 100]")
 @data_options
-@click.option("--limit", type=int, help="The first so many images.")
+@click.option("--limit", type=int, help="Number of images, from the first.")
 @click.option("--batch-size", type=int, help="It does not change the results.  [default: 256]")
-@click.option("--seed", type=int, help="Of all attacks.  [default: 0]")
+@click.option("--seed", type=int, help="Seed of all attacks.  [default: 0]")
 @click.option("--output", metavar="DIR", help="Keeps records and unfinished work.  [default: RUN/evaluation]")
 @click.option("--resume", is_flag=True, help="Go on with an evaluation that was interrupted.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the list of records to this file.")
 @hardware_options
+@plugin_option
 def evaluate(
-    model: str, output: str | None, resume: bool, json_file: str | None, hardware: Hardware, **flags: Any
+    model: str,
+    output: str | None,
+    resume: bool,
+    json_file: str | None,
+    hardware: Hardware,
+    plugins: "Sequence[Plugin]",  # what they bring is registered by now
+    **flags: Any,
 ) -> None:
     """Measure a classifier.
 
@@ -75,7 +87,6 @@ def evaluate(
     model, surrogate = pinned(model), flags["surrogate"]
     flags = {**flags, "attacks": flags["attacks"] or None, "surrogate": surrogate and pinned(surrogate)}
     config = resolve(EvaluateConfig, settings_of(KEYS, {"model": model, **flags}, ()), model_data=data_of_model(model))
-    start_tensorflow()
     config.evaluators()  # said before anything takes long
 
     def load() -> Run:
