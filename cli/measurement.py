@@ -43,13 +43,13 @@ def measure_and_print(
     """Measures a model, prints the records, and writes them to a file where that is asked for.
 
     Args:
-        load: Imports what measures; called when TensorFlow has started.
-        config: Of the measurement.
+        load: Function that imports what measures, when TensorFlow has started.
+        config: Configuration of the measurement.
         model: A MODEL argument.
-        output: The folder that was asked for, if one was.
+        output: Folder that the user named, if any.
         resume: Whether to go on with what was interrupted.
-        json_file: The file that was asked for, if one was.
-        hardware: Where to compute.
+        json_file: File that the user named, if any.
+        hardware: Devices to compute on.
 
     Raises:
         AclTfError: If anything about them is wrong.
