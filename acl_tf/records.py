@@ -204,7 +204,7 @@ def _valid_record(record: Any, place: str) -> Record:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not isinstance(record.get("metric"), str) or not isinstance(record.get("protocol", {}), dict):
         raise RecordsError(
-            f"{place} is no record: it needs metric (a name), value (a number) and protocol (an object). "
+            f"{place} is not a record: it needs metric (a name), value (a number) and protocol (an object). "
             f"Received: {json.dumps(record)[:100]}"
         )
     return {**record, "protocol": record.get("protocol", {})}

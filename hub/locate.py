@@ -49,7 +49,7 @@ def find_on_hub(model: str, files: Collection[str] | None = MODEL_FILES) -> Snap
     try:
         return fetch(name, files) if name else None
     except HubError as error:
-        raise HubError(f"No folder {model!r} is here, and on the Hub it is not to be had. {error}") from error
+        raise HubError(f"No folder {model!r} is here, and it cannot be loaded from the Hub. {error}") from error
 
 
 def of_revision(model: str, revision: str | None) -> str:

@@ -34,27 +34,27 @@ def shared(*parts: str) -> Path:
 
 @pytest.fixture(scope="session")
 def parity() -> dict[str, np.ndarray]:
-    """What the authors' PyTorch code computes."""
+    """Returns numbers that the authors' PyTorch code computed."""
     with np.load(shared("parity", "acl.npz")) as arrays:
         return dict(arrays)
 
 
 @pytest.fixture(scope="session")
 def autoattack_parity() -> dict[str, np.ndarray]:
-    """A fine-tuned model of the authors, and what AutoAttack makes of it."""
+    """Returns a fine-tuned model of the authors, and the results of AutoAttack on it."""
     with np.load(shared("parity", "autoattack.npz")) as arrays:
         return dict(arrays)
 
 
 @pytest.fixture(scope="session")
 def cifar10_dir() -> Path:
-    """The data directory that holds CIFAR-10 as TFDS prepares it."""
+    """Returns the data directory that holds CIFAR-10 as TFDS prepares it."""
     return shared("tensorflow_datasets", "cifar10").parent
 
 
 @pytest.fixture(autouse=True)
 def no_terminal(monkeypatch) -> None:
-    """pytest-xdist gives its workers the width of one, to which tables are cut."""
+    """Removes the width of a terminal, which pytest-xdist gives to its workers and which cuts tables."""
     monkeypatch.delenv("COLUMNS", raising=False)
 
 

@@ -82,15 +82,15 @@ def test_nothing_that_has_records(tmp_path):
     "line, message",
     [
         ('{"metric": ', "is damaged: Expecting value at column 12."),
-        ("[]", "is no record: it needs metric (a name), value (a number) and protocol (an object). Received: []"),
+        ("[]", "is not a record: it needs metric (a name), value (a number) and protocol (an object). Received: []"),
         (
             '{"metric": "accuracy", "value": NaN}',
-            "is no record: it needs metric (a name), value (a number) and protocol (an object). "
+            "is not a record: it needs metric (a name), value (a number) and protocol (an object). "
             'Received: {"metric": "accuracy", "value": NaN}',
         ),
         (
             '{"metric": "accuracy", "value": true}',
-            "is no record: it needs metric (a name), value (a number) and protocol (an object). "
+            "is not a record: it needs metric (a name), value (a number) and protocol (an object). "
             'Received: {"metric": "accuracy", "value": true}',
         ),
     ],
@@ -106,7 +106,7 @@ def test_a_damaged_list(tmp_path):
     file.write_text("[\n{},\n{")
     assert complaint(read_file, file).startswith(f"{file}, line 3, is damaged: ")
     file.write_text("[{}]")
-    assert complaint(read_file, file).startswith(f"{file}, record 1, is no record: ")
+    assert complaint(read_file, file).startswith(f"{file}, record 1, is not a record: ")
 
 
 def test_bytes_that_are_no_text(tmp_path):

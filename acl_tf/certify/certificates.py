@@ -106,7 +106,7 @@ class CertificateFile:
                     raise ValueError(f"image {certificate.image} after {whole[-1].image}: two processes wrote it")
                 whole.append(certificate)
             except (ValueError, TypeError) as error:
-                logger.warning("%s, line %d, is damaged (%s); it goes on from there.", self.path, number, error)
+                logger.warning("%s, line %d, is damaged (%s); it continues from there.", self.path, number, error)
                 break
         return whole
 

@@ -106,7 +106,7 @@ class RestServer:
             return ServerError(f"The server at {self.address.server} failed: {status}")
         form = answer.headers.get("content-type", "no content type")
         return ServerError(
-            f"What answers at {self.address.server} is no TF Serving. Received: {status}, {one_line(form)}"
+            f"What answers at {self.address.server} is not TF Serving. Received: {status}, {one_line(form)}"
         )
 
     def _unexpected(self, wanted: str, answer: Mapping[str, Any]) -> ServerError:

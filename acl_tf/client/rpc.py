@@ -118,5 +118,5 @@ class RpcServer:
         if code == grpc.StatusCode.UNAVAILABLE:
             return ServerError(f"No connection to the server at {server}: {reason}")
         if code == grpc.StatusCode.UNIMPLEMENTED:
-            return ServerError(f"What answers at {server} is no TF Serving. Received: {reason}")
+            return ServerError(f"What answers at {server} is not TF Serving. Received: {reason}")
         return ServerError(f"The server at {server} failed: {code.name}: {reason}")

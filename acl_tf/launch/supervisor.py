@@ -93,4 +93,4 @@ class Supervisor:
                 f"No attempt is left; see above what the workers say. {GO_ON} "
                 f"Received: {what} in attempt {attempt} of {self.attempts}"
             )
-        logger.warning("%s; attempt %d of %d goes on from the last checkpoint", what, attempt + 1, self.attempts)
+        logger.warning("%s; attempt %d of %d continues from the last checkpoint", what, attempt + 1, self.attempts)

@@ -113,7 +113,7 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
         metadata = yaml.safe_load(match[1])
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
-        raise ModelFolderError(f"The metadata at the head of {CARD} are no YAML: {reason}.") from error
+        raise ModelFolderError(f"The metadata at the head of {CARD} are not YAML: {reason}.") from error
     return metadata if isinstance(metadata, dict) else {}, text[match.end() :]
 
 

@@ -51,7 +51,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelFolderError(f"{folder / CONFIG} is damaged: it does not say what kind of model this is.")
     classes = config.get("classes") or []
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ModelFolderError(f"{folder / CONFIG} is damaged: its classes are no list of names.")
+        raise ModelFolderError(f"{folder / CONFIG} is damaged: its classes are not a list of names.")
     return {**config, "origin": origin} if origin else config
 
 

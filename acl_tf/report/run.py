@@ -77,7 +77,7 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     rows = []
     for row, place in read_lines(path, cut_short=True) if path.is_file() else []:
         if not isinstance(row, dict) or not all(isinstance(row.get(key), int) for key in ("step", "epoch")):
-            raise RecordsError(f"{place} is no row of metrics: it needs step and epoch. Received: {str(row)[:100]}")
+            raise RecordsError(f"{place} is not a row of metrics: it needs step and epoch. Received: {str(row)[:100]}")
         rows.append(row)
     return rows
 

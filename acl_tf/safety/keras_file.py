@@ -60,7 +60,7 @@ def check_keras_file(path: Path) -> None:
         UnsafeModelError: If the file holds anything that Keras does not write for a model of built-in layers.
     """
     if not path.is_file():
-        raise UnsafeModelError(f"{path} is not a .keras file: it is no file at all.")
+        raise UnsafeModelError(f"{path} is not a .keras file: it is not a file.")
     classes = sorted(classes_of(path), key=str)
     for _, name in classes:
         if name in FORBIDDEN:
@@ -103,7 +103,7 @@ def _config(path: Path) -> dict[str, Any]:
         try:
             config = json.loads(archive.read(CONFIG))
         except (ValueError, RecursionError) as error:
-            raise UnsafeModelError(f"{path} is damaged: its {CONFIG} is no JSON ({error}).") from error
+            raise UnsafeModelError(f"{path} is damaged: its {CONFIG} is not JSON ({error}).") from error
         except zipfile.BadZipFile as error:
             raise UnsafeModelError(f"{path} is damaged: {error}.") from error
     if not isinstance(config, dict):
@@ -173,7 +173,7 @@ def _check_weights(path: Path, weights: Any) -> None:
             if isinstance(entry, h5py.Group):
                 size += check(entry)
             elif not isinstance(entry, h5py.Dataset):
-                raise UnsafeModelError(f"{path} has weights that are no numbers. Received: {group.name}/{name}")
+                raise UnsafeModelError(f"{path} has weights that are not numbers. Received: {group.name}/{name}")
             elif entry.external or entry.is_virtual:
                 raise UnsafeModelError(f"{path} has weights that lie in another file. Received: {entry.name}")
             else:

@@ -53,7 +53,7 @@ def check_files(folder: Path) -> None:
                 f"{folder} holds a symbolic link; copy the file instead. Received: {_relative(file, folder)!r}"
             )
         if not (file.is_file() or file.is_dir()):
-            raise UnsafeModelError(f"{folder} holds what is no file. Received: {_relative(file, folder)!r}")
+            raise UnsafeModelError(f"{folder} holds what is not a file. Received: {_relative(file, folder)!r}")
         if file.is_file():
             check_size(file, MAX_TEXT_BYTES if file.suffix in TEXTS else MAX_BYTES)
 

@@ -68,13 +68,13 @@ def read_contents(folder: Path) -> SavedModelContents:
         # TensorFlow would load a saved_model.cpb instead.
         raise UnsafeModelError(f"{folder} holds a SavedModel in a form that is not read. Received: {others[0]!r}")
     if not file.is_file():
-        raise UnsafeModelError(f"{folder} holds no {FILE}, so it is no SavedModel.")
+        raise UnsafeModelError(f"{folder} holds no {FILE}, so it is not a SavedModel.")
     check_size(file, MAX_GRAPH_BYTES)
     saved_model = saved_model_pb2.SavedModel()
     try:
         saved_model.ParseFromString(file.read_bytes())
     except DecodeError as error:
-        raise UnsafeModelError(f"{file} is damaged: it is no SavedModel.") from error
+        raise UnsafeModelError(f"{file} is damaged: it is not a SavedModel.") from error
     if len(saved_model.meta_graphs) != 1:
         raise UnsafeModelError(f"{file} must hold one graph. Received: {len(saved_model.meta_graphs)}")
     graph = _MetaGraph(saved_model.meta_graphs[0])

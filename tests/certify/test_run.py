@@ -260,7 +260,7 @@ def test_a_line_that_is_cut_short_is_done_again(place, whole, caplog):
     assert [kept(r) for r in certify(config(place), place / "out", resume=True)] == whole[0]
     assert [kept(certificate._asdict()) for certificate in certificates(place)] == whole[1]
     (message,) = caplog.messages
-    assert message.startswith(f"{file}, line 6, is damaged (") and message.endswith("); it goes on from there.")
+    assert message.startswith(f"{file}, line 6, is damaged (") and message.endswith("); it continues from there.")
 
 
 def test_without_resuming_it_begins_afresh(place, monkeypatch):

@@ -32,7 +32,7 @@ def fail(capsys) -> Fail:
 
 @pytest.fixture(scope="session")
 def noise(tmp_path_factory) -> Path:
-    """Eleven images of 8x8 pixels."""
+    """Returns eleven images of 8x8 pixels."""
     file = tmp_path_factory.mktemp("data") / "noise.npz"
     np.savez(file, images=np.random.default_rng(0).integers(0, 256, (11, 8, 8, 3), np.uint8))
     return file
@@ -40,7 +40,7 @@ def noise(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(noise, tmp_path_factory) -> Path:
-    """A run that ended; not to be changed."""
+    """Returns a finished run, which tests must not change."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
     assert run(["pretrain", *TINY, "--dataset", str(noise), "--output", str(folder)]) == 0
     return folder

@@ -202,7 +202,7 @@ def test_what_is_not_served(fail, server, image):
 # Servers that fail, over REST
 
 
-NO_TF_SERVING = "What answers at {server} is no TF Serving. Received: "
+NO_TF_SERVING = "What answers at {server} is not TF Serving. Received: "
 
 
 @pytest.mark.parametrize("status, content, message", [
@@ -376,7 +376,7 @@ def test_timeout(fail, image, models):
 
 def test_no_tf_serving_over_grpc(fail, image):
     with grpc_server() as host:
-        message = f"What answers at grpc://{host} is no TF Serving. Received: Method not found!"
+        message = f"What answers at grpc://{host} is not TF Serving. Received: Method not found!"
         assert fail("client", f"grpc://{host}/m", image) == (1, f"acl-tf: error: {message}")
 
 

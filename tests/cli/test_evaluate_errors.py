@@ -137,7 +137,7 @@ def test_models(place, fail, option, model, line):
 def test_a_name_that_is_neither_here_nor_in_the_cache_of_the_hub(place, fail, option):
     arguments = ["user/name"] if option == "MODEL" else ["run", "--surrogate", "user/name"]
     code, line = fail("evaluate", *arguments, "--dataset", "greys.npz")
-    expected = "acl-tf: error: No folder 'user/name' is here, and on the Hub it is not to be had. Offline mode is on"
+    expected = "acl-tf: error: No folder 'user/name' is here, and it cannot be loaded from the Hub. Offline mode is on"
     assert code == 1 and line.startswith(expected)
 
 

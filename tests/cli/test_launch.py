@@ -246,7 +246,7 @@ print("model") if index == 0 else None
         "[0] --seed 1",
         "[1] --resume --seed 1",
         "[1] --seed 1",
-        "acl-tf: worker 1 was killed by SIGKILL; attempt 2 of 3 goes on from the last checkpoint",
+        "acl-tf: worker 1 was killed by SIGKILL; attempt 2 of 3 continues from the last checkpoint",
     ]
     assert len(set((launcher.folder / "ports").read_text().split())) == 4
 
@@ -258,7 +258,7 @@ def test_attempts_are_bounded(launcher):
     assert (code, out) == (1, "")
     assert err == [
         "[0] --startup-timeout 9",
-        "acl-tf: worker 0 ended with exit code 3; attempt 2 of 2 goes on from the last checkpoint",
+        "acl-tf: worker 0 ended with exit code 3; attempt 2 of 2 continues from the last checkpoint",
         "[0] --resume --startup-timeout 9",
         "acl-tf: error: No attempt is left; see above what the workers say. Go on by the same command with --resume. "
         "Received: worker 0 ended with exit code 3 in attempt 2 of 2",

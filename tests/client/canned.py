@@ -35,7 +35,7 @@ class Version:
 
 
 def canned_models(folder: Path) -> Models:
-    """A classifier, an encoder, one whose version 2 failed, and three that acl-tf would not export."""
+    """Returns a classifier, an encoder, a model whose version 2 failed, and three that acl-tf would not export."""
     versions = {
         "animals": Version({"logits": [0.0, 1.0, -1.0], "probabilities": PROBABILITIES}),
         "features": Version({"features": [0.5, -2.0]}),

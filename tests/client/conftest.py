@@ -69,7 +69,7 @@ def base_paths(saved_models, tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def serving(start, base_paths):
-    """Both models."""
+    """Serves both models."""
     with start(base_paths) as running:
         yield running
 
@@ -81,7 +81,7 @@ def pixels() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def images(pixels, tmp_path_factory) -> list[Path]:
-    """The pixels as PNG files, of the size that the models take."""
+    """Returns the pixels as PNG files, of the size of the models' input."""
     folder = tmp_path_factory.mktemp("images")
     for number, image in enumerate(pixels):
         (folder / f"{number}.png").write_bytes(png(image))

@@ -83,7 +83,7 @@ def answers(url: str) -> bool:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """A real server looks for versions once a second."""
+    """Waits for a condition: a real server looks for versions once a second."""
     end = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > end:

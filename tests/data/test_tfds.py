@@ -201,7 +201,7 @@ def test_damaged_files(tmp_path, damage):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """Names cannot be resolved, which is how a machine without network answers."""
+    """Makes the resolution of names fail, as on a machine without network."""
 
     def nowhere(host, *arguments):
         raise OSError(-3, "Temporary failure in name resolution")

@@ -21,7 +21,7 @@ def classifier():
 
 @pytest.fixture(scope="session")
 def saved_encoder(encoder, tmp_path_factory) -> Path:
-    """A SavedModel; not to be changed."""
+    """Returns a SavedModel, which tests must not change."""
     from acl_tf.export.saved_model import export_saved_model
 
     path = tmp_path_factory.mktemp("saved") / "encoder"

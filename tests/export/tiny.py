@@ -29,7 +29,7 @@ def shaken(model: keras.Model, seed: int = 0) -> keras.Model:
 
 
 def encoder(arch: str = "resnet18", width: float = 0.1875, size: int = SIZE, **options) -> keras.Model:
-    """A plain Keras model of one branch; the same in every process."""
+    """Returns a plain Keras model of one branch, the same in every process."""
     keras.utils.set_random_seed(0)
     options = {"mean": (0.4, 0.5, 0.6), "std": (0.2, 0.25, 0.3), **options}
     return shaken(extract_branch(Encoder(arch, width=width, image_shape=(size, size, 3), **options), "adversarial"))
@@ -40,7 +40,7 @@ def classifier(classes: int = 3) -> keras.Model:
 
 
 def difference(actual: object, expected: object) -> float:
-    """The largest difference, relative to the largest value."""
+    """Returns the largest difference, relative to the largest value."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     return float(np.abs(actual - expected).max() / np.abs(expected).max())

@@ -29,7 +29,7 @@ def complaint(call: Callable, *arguments: Any, error: type[AclTfError] = HubErro
 
 
 def environment(hub: Hub, home: Path) -> dict[str, str]:
-    """What a user would set to work with this Hub."""
+    """Returns the environment variables that a user of this Hub would set."""
     return {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(home),
@@ -101,7 +101,7 @@ def go_offline(monkeypatch):
 
 @pytest.fixture(scope="session")
 def written_model(tmp_path_factory) -> Path:
-    """An encoder as a run leaves it, with two records; not to be changed."""
+    """Returns the model folder of an encoder, with two records, which tests must not change."""
     from acl_tf.model_folder.write import TrainedModel, write_model_folder
     from acl_tf.models.branch import Branch
     from acl_tf.models.encoder import Encoder
@@ -115,5 +115,5 @@ def written_model(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def model_folder(written_model, tmp_path) -> Path:
-    """A copy of one's own."""
+    """Returns a copy of the written model, which a test may change."""
     return shutil.copytree(written_model, tmp_path / "run" / "model")

@@ -80,8 +80,8 @@ def test_config(folder):
         ("config.json", "[]", "it does not say what kind of model this is."),
         ("config.json", '{"kind": "pickle"}', "it does not say what kind of model this is."),
         ("config.json", '{"arch": "resnet18"}', "it does not say what kind of model this is."),
-        ("config.json", '{"kind": "classifier", "classes": 3}', "its classes are no list of names."),
-        ("config.json", '{"kind": "classifier", "classes": [1, 2]}', "its classes are no list of names."),
+        ("config.json", '{"kind": "classifier", "classes": 3}', "its classes are not a list of names."),
+        ("config.json", '{"kind": "classifier", "classes": [1, 2]}', "its classes are not a list of names."),
         ("origin.json", "{", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
     ],
 )

@@ -103,7 +103,7 @@ def test_started_again(caplog):
     launch.run()
     assert launch.said() == [f"[{index}] {index} {attempt}" for index in "01" for attempt in "123"]
     assert caplog.messages == [
-        f"worker 1 ended with exit code 1; attempt {attempt} of 3 goes on from the last checkpoint"
+        f"worker 1 ended with exit code 1; attempt {attempt} of 3 continues from the last checkpoint"
         for attempt in (2, 3)
     ]
 
@@ -117,7 +117,7 @@ def test_no_attempt_is_left(caplog):
         "Received: worker 0 was killed by SIGKILL in attempt 2 of 2"
     )
     assert error.value.exit_code == 1
-    assert caplog.messages == ["worker 0 was killed by SIGKILL; attempt 2 of 2 goes on from the last checkpoint"]
+    assert caplog.messages == ["worker 0 was killed by SIGKILL; attempt 2 of 2 continues from the last checkpoint"]
 
 
 def outliving(tmp_path: Path, dies: str, lives: str) -> Launch:

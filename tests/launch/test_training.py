@@ -63,7 +63,7 @@ def test_a_worker_is_killed(whole, index, tmp_path):
     out, _ = process.communicate()
     said = folder.with_suffix(".log").read_text()
     assert (process.returncode, out) == (0, f"{folder}/model\n"), said
-    assert f"acl-tf: worker {index} was killed by SIGKILL; attempt 2 of 3 goes on from the last checkpoint" in said
+    assert f"acl-tf: worker {index} was killed by SIGKILL; attempt 2 of 3 continues from the last checkpoint" in said
     assert "[0] acl-tf: Going on after step " in said
     mine, theirs = weights(folder), weights(whole)
     assert mine.keys() == theirs.keys()

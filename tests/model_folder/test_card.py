@@ -181,7 +181,7 @@ def test_metadata_of_another_form(front):
 def test_metadata_that_are_no_yaml():
     with pytest.raises(ModelFolderError) as error:
         card(CONFIG, RECORDS, "alice/model", "---\nlicense: [mit\n---\nMine.\n")
-    assert str(error.value).startswith("The metadata at the head of README.md are no YAML: ")
+    assert str(error.value).startswith("The metadata at the head of README.md are not YAML: ")
     assert "\n" not in str(error.value)
 
 

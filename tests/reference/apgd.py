@@ -19,7 +19,7 @@ class Path(NamedTuple):
 
 
 def checkpoints(steps: int) -> list[int]:
-    """After which steps progress is checked."""
+    """Returns the steps after which progress is checked."""
     window, least, fewer = max(int(0.22 * steps), 1), max(int(0.06 * steps), 1), max(int(0.03 * steps), 1)
     found, since = [], 0
     for step in range(1, steps + 1):

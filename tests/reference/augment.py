@@ -41,7 +41,7 @@ def pillow_resize_crop(
 def pillow_resize_crop_unrounded(
     image: np.ndarray, box: tuple[int, int, int, int], size: int, interpolation: str = "bicubic"
 ) -> np.ndarray:
-    """The same through Pillow's floating-point images, which neither round nor saturate."""
+    """Crops and resizes through Pillow's floating-point images, which neither round nor saturate."""
     top, left, height, width = box
     crop = image[top : top + height, left : left + width].astype(np.float32)
     channels = [

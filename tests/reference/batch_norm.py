@@ -10,7 +10,7 @@ def normalize(
 
 
 def batch_statistics(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, biased variance (Algorithm 1) and unbiased variance (Algorithm 2, line 10) of each channel."""
+    """Returns mean, biased variance (Algorithm 1) and unbiased variance (Algorithm 2, line 10) of each channel."""
     rows = x.reshape(-1, x.shape[-1]).astype(np.float64)
     m = len(rows)
     mean = rows.sum(axis=0) / m

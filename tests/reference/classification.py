@@ -25,7 +25,7 @@ def log_softmax(z: np.ndarray) -> np.ndarray:
 
 
 def kl_divergence(z: np.ndarray, other: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Of the distribution of each row of `z` from that of `other`."""
+    """Returns the divergence of the distribution of each row of `z` from that of `other`."""
     return scipy.stats.entropy(
         scipy.special.softmax(z / temperature, axis=-1), scipy.special.softmax(other / temperature, axis=-1), axis=-1
     )

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def conv2d(image: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """Of an HWC image with an HWIO kernel, padded alike on all sides by half the kernel's size."""
+    """Returns the convolution of an HWC image with an HWIO kernel, padded on all sides by half the kernel's size."""
     size = kernel.shape[0]
     padded = np.pad(image, [(size // 2, size // 2), (size // 2, size // 2), (0, 0)])
     rows, columns = ((length - size) // stride + 1 for length in padded.shape[:2])

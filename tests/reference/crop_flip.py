@@ -4,7 +4,7 @@ import numpy as np
 
 
 def windows(image: np.ndarray, padding: int, flip: bool) -> dict[tuple[int, int, bool], np.ndarray]:
-    """Every image that may come out, by top, left, and whether it is mirrored."""
+    """Returns every possible result, by top, left, and whether it is mirrored."""
     height, width, channels = image.shape
     padded = np.zeros((height + 2 * padding, width + 2 * padding, channels), image.dtype)
     padded[padding : padding + height, padding : padding + width] = image

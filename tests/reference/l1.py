@@ -4,7 +4,7 @@ import numpy as np
 
 
 def project(delta: np.ndarray, epsilon: float) -> np.ndarray:
-    """Nearest point of the ball to one perturbation: all sizes are lowered by the same amount, at most to 0."""
+    """Returns the nearest point of the ball: all sizes are lowered by the same amount, at most to 0."""
     sizes = np.abs(delta.astype(np.float64))
     if sizes.sum() <= epsilon:
         return delta

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def project(images: np.ndarray, center: np.ndarray, epsilon: float) -> np.ndarray:
-    """Nearest point that is at most epsilon away from the centre in every pixel, and in [0, 1]."""
+    """Returns the nearest point in [0, 1] that is at most epsilon away from the centre in every pixel."""
     result = np.empty_like(images)
     for index in np.ndindex(images.shape):
         lower, upper = max(0.0, center[index] - epsilon), min(1.0, center[index] + epsilon)

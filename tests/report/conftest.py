@@ -13,7 +13,7 @@ from tests.report.folders import PGD, record, write_lines
 
 @pytest.fixture(scope="session")
 def classifier(tmp_path_factory) -> Path:
-    """The model folder of a tiny classifier of digits that was never trained; not to be changed."""
+    """Returns the model folder of a tiny untrained classifier of digits, which tests must not change."""
     import keras
 
     from acl_tf.model_folder import write as model_folder
@@ -37,7 +37,7 @@ def classifier(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def encoder(classifier, tmp_path_factory) -> Path:
-    """The run folder of an encoder that was never trained; not to be changed."""
+    """Returns the run folder of an untrained encoder, which tests must not change."""
     from acl_tf.model_folder.read import load_encoder
     from acl_tf.model_folder.write import TrainedModel, write_model_folder
     from acl_tf.models.branch import Branch
@@ -52,7 +52,7 @@ def encoder(classifier, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The browser, or the test is skipped and says so."""
+    """Returns the browser; without one the test is skipped with a message."""
     names = (os.environ.get("ACL_TF_CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome")
     found = next((path for name in names if name and (path := shutil.which(name))), None)
     if found is None:

@@ -28,7 +28,7 @@ def corrupted(corruption: str, severity: int | str, value: float, **others) -> d
 
 
 def all_corruptions(level: float) -> list[dict]:
-    """Every corruption at every severity, and the means."""
+    """Returns records of every corruption at every severity, and of the means."""
     values = {
         name: [level - 0.04 * severity - 0.01 * place for severity in range(1, 6)]
         for place, name in enumerate(CORRUPTIONS)

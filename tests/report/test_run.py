@@ -34,7 +34,7 @@ def test_rows_that_are_none(tmp_path, row):
     with pytest.raises(RecordsError) as error:
         read_runs([folder])
     assert str(error.value) == (
-        f"{folder}/metrics.jsonl, line 1, is no row of metrics: it needs step and epoch. Received: {row}"
+        f"{folder}/metrics.jsonl, line 1, is not a row of metrics: it needs step and epoch. Received: {row}"
     )
 
 

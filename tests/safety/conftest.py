@@ -29,7 +29,7 @@ def good_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def folder(good_folder, tmp_path) -> Path:
-    """A copy to spoil."""
+    """Returns a copy of the good folder, for a test to spoil."""
     return shutil.copytree(good_folder, tmp_path / "folder")
 
 
@@ -40,7 +40,7 @@ def marker(tmp_path) -> Path:
 
 @pytest.fixture
 def refusals(capsys, tmp_path) -> Callable[..., set[str]]:
-    """Everything that would load a model, each of which must fail; returns what they say.
+    """Returns a function that loads a model in every way, each of which must fail, and returns the messages.
 
     Python's functions raise an `AclTfError`; commands exit with 1, and `inspect` lists what it found.
     """

@@ -85,7 +85,7 @@ def deep(step: Step) -> Step:
 
 
 def in_gradient(step: Step) -> Step:
-    """Only where somebody takes the gradient, which is what fine-tuning does."""
+    """Runs the operation only when a gradient is taken, as fine-tuning does."""
 
     @tf.custom_gradient
     def identity(x: tf.Tensor) -> tuple[tf.Tensor, Step]:
@@ -147,7 +147,7 @@ def feed_saver(graph: meta_graph_pb2.MetaGraphDef, marker: Path) -> str:
 
 
 def write_node(name: str, marker: str, *inputs: str) -> list[node_def_pb2.NodeDef]:
-    """The same as nodes."""
+    """Returns the operation `WriteFile` and its inputs as nodes."""
     nodes = []
     for part, value in (("path", marker), ("text", "was here")):
         constant = node_def_pb2.NodeDef(name=f"{name}_{part}", op="Const")

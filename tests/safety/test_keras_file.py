@@ -156,7 +156,7 @@ COMPRESSED = "FILE is compressed, as Keras does not write it. Received: {}"
 UNPACKS = "FILE unpacks to more than a model holds. Received: {}"
 DAMAGED = "FILE is damaged: its {}"
 ELSEWHERE = "FILE has weights that are a link elsewhere. Received: //{}"
-NO_NUMBERS = "FILE has weights that are no numbers. Received: //{}"
+NO_NUMBERS = "FILE has weights that are not numbers. Received: //{}"
 OTHER_FILE = "FILE has weights that lie in another file. Received: /elsewhere"
 NO_ZIP = "FILE is not a .keras file: File is not a zip file"
 
@@ -222,14 +222,14 @@ CASES = {
     "large config": (pretending("config.json", 2**30), UNPACKS.format("'config.json'")),
     "no weights": (without("model.weights.h5"), CONTENTS.format("'model.weights.h5'")),
     "no config": (without("config.json"), "FILE has other contents than a .keras file of built-in layers."),
-    "no JSON": (config_text(b'{"module": '), DAMAGED.format("config.json is no JSON (Expecting value")),
+    "no JSON": (config_text(b'{"module": '), DAMAGED.format("config.json is not JSON (Expecting value")),
     "no object": (config_text(b"[1]"), DAMAGED.format("config.json describes no model.")),
     "odd class": (config_text(b'{"class_name": []}'), "FILE is damaged: its config.json describes no model."),
     "deep": (
         config_text(b'{"a":' * 10**5 + b"1" + b"}" * 10**5),
-        DAMAGED.format("config.json is no JSON (maximum recursion depth exceeded"),
+        DAMAGED.format("config.json is not JSON (maximum recursion depth exceeded"),
     ),
-    "long number": (config_text(b"1" * 5000), DAMAGED.format("config.json is no JSON (Exceeds the limit")),
+    "long number": (config_text(b"1" * 5000), DAMAGED.format("config.json is not JSON (Exceeds the limit")),
     "text": (lambda file: file.write_text("no zip"), NO_ZIP),
     "empty": (lambda file: file.write_bytes(b""), NO_ZIP),
     "truncated": (cut(0.5), NO_ZIP),

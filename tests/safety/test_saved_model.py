@@ -488,8 +488,8 @@ def test_assets_elsewhere(good, path, capsys, name, complaint):
     "content, complaint",
     [
         (b"", "PATH/saved_model.pb must hold one graph. Received: 0"),
-        (b"no graph at all", "PATH/saved_model.pb is damaged: it is no SavedModel."),
-        ("half", "PATH/saved_model.pb is damaged: it is no SavedModel."),
+        (b"no graph at all", "PATH/saved_model.pb is damaged: it is not a SavedModel."),
+        ("half", "PATH/saved_model.pb is damaged: it is not a SavedModel."),
     ],
 )
 def test_damaged(good, path, capsys, content, complaint):
@@ -511,7 +511,7 @@ def test_too_large(good, path, capsys):
 def test_none(tmp_path):
     with pytest.raises(UnsafeModelError) as error:
         check_saved_model(tmp_path)
-    assert str(error.value) == f"{tmp_path} holds no saved_model.pb, so it is no SavedModel."
+    assert str(error.value) == f"{tmp_path} holds no saved_model.pb, so it is not a SavedModel."
 
 
 def test_a_link_in_it(good, path, capsys, tmp_path):
