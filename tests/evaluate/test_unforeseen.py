@@ -123,7 +123,7 @@ def accuracies(monkeypatch) -> dict[tuple[str, int], float]:
         about = {"metric": "robust_accuracy", "n": 8, "dataset": "greys", "seconds": 0.5}
         return {**about, "value": values[distortion, strength], "protocol": protocol}
 
-    monkeypatch.setattr(unforeseen, "measure", measure)
+    monkeypatch.setattr(UnforeseenAccuracy, "measure", measure)
     return values
 
 
