@@ -149,9 +149,11 @@ class Objective(keras.Model):
 
     def before_update(self) -> None:
         """Does what comes between the gradients and the optimiser's step; by default nothing."""
+        return  # AutoGraph cannot read a body that is a docstring alone
 
     def after_step(self) -> None:
         """Does what comes after the optimiser's step; by default nothing."""
+        return
 
     def published(self) -> Networks:
         """Returns the networks that the model folder gets: by default those that are trained."""
