@@ -176,7 +176,7 @@ def read_settings(source: str, command: str = "pretrain") -> Settings:
 
     Args:
         source: Path of a file, or name of a recipe.
-        command: Whose recipe.
+        command: Name of the command that the recipe is for.
 
     Raises:
         UsageError: If there is neither, or if it is no YAML mapping.

@@ -30,8 +30,8 @@ class Augmentation:
         crop_ratio: Smallest and largest aspect ratio (width / height) of a crop; drawn log-uniformly.
         flip: Whether half of the views are mirrored.
         brightness: Factors are uniform in `[max(0, 1 - brightness), 1 + brightness]`.
-        contrast: As `brightness`.
-        saturation: As `brightness`.
+        contrast: Range of the contrast's factors, like `brightness`.
+        saturation: Range of the saturation's factors, like `brightness`.
         hue: Shifts are uniform in `[-hue, hue]`, in turns of the colour wheel; at most 0.5.
         jitter_probability: Probability that a view is jittered.
         grayscale_probability: Probability that a view is made grey.
@@ -153,13 +153,13 @@ class Augmentation:
         """Returns independent random views of each image.
 
         Args:
-            images: As for a call.
-            seed: As for a call; view `v` (from 0) is that of a call with `stateless_fold_in(seed, v)`, whatever the
+            images: uint8 `(batch, height, width, 3)`; height and width must be static.
+            seed: Integers `(2,)`; view `v` (from 0) is that of a call with `stateless_fold_in(seed, v)`, whatever the
                 number of views.
             count: Number of views; positive.
-            offset: As for a call.
-            total: As for a call.
-            strength: As for a call.
+            offset: Index of the first image in the global batch.
+            total: Number of images in the global batch; `batch` by default.
+            strength: Strength of the augmentation, as a call takes it.
 
         Returns:
             `count` tensors, float32 `(batch, image_size, image_size, 3)` in [0, 1].

@@ -62,7 +62,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs.y, outputs.batch_mean, outputs.batch_variance
 
     def _generic(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The same for any number of axes, any dtype, and the statistics of all replicas."""
+        """Returns what `_fused` does, for any number of axes, any dtype, and the statistics of all replicas."""
         wide = tf.cast(inputs, self.gamma.dtype)  # half-precision sums overflow
         axes = list(range(len(inputs.shape) - 1))
         mean = tf.reduce_mean(wide, axes)

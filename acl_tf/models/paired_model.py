@@ -74,7 +74,7 @@ def extract_branch(model: PairedModel, branch: Branch | str, name: str | None = 
 
     Args:
         model: A paired (or single) model.
-        branch: Whose batch normalisation to keep.
+        branch: Branch whose batch normalisation is kept.
         name: The new model's name.
 
     Returns:

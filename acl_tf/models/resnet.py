@@ -85,7 +85,7 @@ def resnet(
 
 
 def basic_block(x: keras.KerasTensor, filters: int, stride: int, norm: NormFactory, name: str) -> keras.KerasTensor:
-    """Two 3×3 convolutions and a shortcut."""
+    """Adds two 3×3 convolutions and a shortcut."""
     shortcut = _shortcut(x, filters, stride, norm, name)
     x = conv2d(x, filters, 3, f"{name}_conv1", stride)
     x = relu(norm(f"{name}_bn1")(x), f"{name}_relu1")
@@ -97,7 +97,7 @@ def basic_block(x: keras.KerasTensor, filters: int, stride: int, norm: NormFacto
 def bottleneck_block(
     x: keras.KerasTensor, filters: int, stride: int, norm: NormFactory, name: str
 ) -> keras.KerasTensor:
-    """1×1, 3×3 and 1×1 convolution, the last with four times the filters, and a shortcut."""
+    """Adds a 1×1, a 3×3 and a 1×1 convolution, the last with four times the filters, and a shortcut."""
     shortcut = _shortcut(x, 4 * filters, stride, norm, name)
     x = relu(norm(f"{name}_bn1")(conv2d(x, filters, 1, f"{name}_conv1")), f"{name}_relu1")
     x = relu(norm(f"{name}_bn2")(conv2d(x, filters, 3, f"{name}_conv2", stride)), f"{name}_relu2")

@@ -136,10 +136,10 @@ def _each(function: Callable, parts: Any, signature: Any) -> Any:
 
 
 def _split(values: tf.Tensor, count: int) -> tf.Tensor:
-    """From `(batch, …)` to `(count, batch / count, …)`."""
+    """Reshapes from `(batch, …)` to `(count, batch / count, …)`."""
     return tf.reshape(values, [count, values.shape[0] // count, *values.shape[1:]])
 
 
 def _join(values: tf.Tensor) -> tf.Tensor:
-    """From `(count, batch / count, …)` to `(batch, …)`."""
+    """Reshapes from `(count, batch / count, …)` to `(batch, …)`."""
     return tf.reshape(values, [-1, *values.shape[2:]])

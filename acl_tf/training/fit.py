@@ -36,7 +36,7 @@ def fit(
         run: The run, whose folder is open; its configuration has the section `training`.
         model: Compiled, in the scope of the workers' strategy.
         data: NumPy arrays, nested as the model's `train_step` takes them, each with a row an image.
-        order: Which rows of `data` make the batch of each step.
+        order: Order that says which rows of `data` make the batch of each step.
         about: What a checkpoint must agree in to be continued from.
         after_epoch: Function of the epoch's number, from 1, that returns what it measured.
         **trackables: What else belongs into a checkpoint; each has `variables`.

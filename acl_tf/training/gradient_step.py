@@ -42,7 +42,7 @@ def gradients_of(
     Args:
         optimizer: Scales the loss.
         variables: Variables that the gradients are for.
-        loss_and_parts: As for `gradient_step`.
+        loss_and_parts: Function that `gradient_step` takes, too.
 
     Returns:
         The gradient of the scaled loss for each variable (None: the loss does not depend on it), the loss share, and

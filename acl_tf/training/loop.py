@@ -36,7 +36,7 @@ class Loop:
         model: The model, compiled.
         steps: Compiled steps of the model.
         training: Section `training` of the configuration: how often to log and to save.
-        order: Which images make the batch of each step.
+        order: Order that says which images make the batch of each step.
         journal: Keeper of measurements and states.
         interruption: Whether the user wants an end.
         after_epoch: Function of the epoch's number, from 1; what it returns is logged with the epoch's last step.

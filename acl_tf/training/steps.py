@@ -116,6 +116,6 @@ def unpacked(rows: tf.Tensor, array: np.ndarray) -> tf.Tensor:
 
 
 def fits_on_gpu(data: Data) -> bool:
-    """Whether there is a GPU whose memory a data set may lie in."""
+    """Tells whether there is a GPU whose memory a data set may lie in."""
     size = sum(array.nbytes for array in tf.nest.flatten(data))
     return bool(tf.config.list_logical_devices("GPU")) and size <= RESIDENT_BYTES
