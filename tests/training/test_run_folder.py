@@ -209,10 +209,11 @@ def test_a_configuration_that_was_damaged(folder):
 HOLD = """
 import sys
 from pathlib import Path
+from acl_tf.config import build
 from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training.run_folder import RunFolder
 
-with RunFolder(Path(sys.argv[1])).session(PretrainConfig(), resume=True):
+with RunFolder(Path(sys.argv[1])).session(build(PretrainConfig, {}), resume=True):
     print("begun", flush=True)
     sys.stdin.read()
 """
@@ -225,14 +226,14 @@ def test_two_processes_in_one_folder(folder, resume):
     )
     try:
         assert holder.stdout.readline() == "begun\n"
-        assert complaint(folder, PretrainConfig(), resume) == (
+        assert complaint(folder, build(PretrainConfig, {}), resume) == (
             f"Another process is at work in this run folder. Received: {folder.path}"
         )
         assert about(folder)["status"] == "running"
     finally:
         holder.kill()
         holder.communicate()
-    run(folder, PretrainConfig(), resume)  # a lock does not outlive its process
+    run(folder, build(PretrainConfig, {}), resume)  # a lock does not outlive its process
     assert about(folder)["status"] == "finished"
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from acl_tf.config import build
 from acl_tf.errors import AclTfError, ClusterError, DataError, UsageError
 from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training import workers as module
@@ -16,11 +17,11 @@ from acl_tf.training.strategy import build_strategy
 from acl_tf.training.workers import LOST, Workers
 from tests.training.cluster import call, printed, tf_configs
 
-CONFIG = PretrainConfig()
+CONFIG = build(PretrainConfig, {})
 
 
 def config(**training: Any) -> PretrainConfig:
-    return PretrainConfig.model_validate({"training": training})
+    return build(PretrainConfig, {"training": training})
 
 
 # One process
@@ -130,9 +131,7 @@ def of_another_version(workers: Workers) -> None:
 # What worker 1 does where the chief is ready, and the other way round.
 MISTAKES: dict[str, Callable[[Workers], None]] = {
     "nothing": agree,
-    "images elsewhere": lambda workers: agree(
-        workers, PretrainConfig.model_validate({"data": {"data_dir": "/elsewhere"}})
-    ),
+    "images elsewhere": lambda workers: agree(workers, build(PretrainConfig, {"data": {"data_dir": "/elsewhere"}})),
     "version": of_another_version,
     "configuration": lambda workers: agree(workers, config(seed=1)),
     "images": lambda workers: agree(workers, images="others"),
