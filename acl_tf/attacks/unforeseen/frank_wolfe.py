@@ -12,7 +12,7 @@ from acl_tf.config import NonNegative, Section
 
 
 class L1FrankWolfe(LatentAttack):
-    """Moves towards the corner of the l1 ball, cut with [0, 1], that is furthest along the gradient, without projection.
+    """Moves towards the corner of the l1 ball, cut with [0, 1], that is furthest along the gradient; never projects.
 
     The perturbation after t steps is the mean of the t corners, so that the first step forgets the start.
 
