@@ -1,4 +1,4 @@
-"""Attacks: one loop with hooks, one file an attack, and the balls that they stay in."""
+"""Attacks: one loop with hooks, one file per attack, and the balls that they stay in."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ BALLS = Registry(
         "l1": "acl_tf.attacks.balls:L1",
     },
 )
-#: What training and evaluation can be told to attack by: `ATTACKS[name](**settings)`, which `Settings` of it validates.
+#: Attacks that training and evaluation can name. `ATTACKS[name].Settings` validates the arguments of the class.
 ATTACKS = Registry(
     "attack",
     {
@@ -45,11 +45,11 @@ ATTACKS = Registry(
 
 
 def build_attack(section: Any) -> Any:
-    """Returns the attack that a section of a configuration describes: its `name`, and the settings of that class."""
+    """Returns the attack that a section of a configuration describes by its `name` and the settings of that class."""
     return ATTACKS[section.name](**section.model_dump(exclude={"name"}))
 
 
-#: What people call norms and attacks where that is not their names here.
+#: Usual names of norms and attacks, where they differ from those used here.
 NORM_WORDS = {"linf": "l∞"}
 ATTACK_WORDS = {
     "pgd": "PGD",

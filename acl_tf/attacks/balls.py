@@ -12,55 +12,56 @@ PIXELS = (1, 2, 3)  # the axes of one image
 
 
 class Ball:
-    """The geometry of a norm: what the attacks of that norm have in common.
+    """The geometry of a norm, which all attacks of that norm share.
 
-    Images have shape `(batch, height, width, channels)`, and each of them has a ball of its own.
+    Images have shape `(batch, height, width, channels)`, and each of them has its own ball.
     """
 
     def norm(self, values: tf.Tensor, axes: Sequence[int] = PIXELS) -> tf.Tensor:
-        """Returns norms over some axes, which are kept: by default of each image, of shape `(batch, 1, 1, 1)`."""
+        """Returns the norms over `axes`, which are kept: by default one per image, of shape `(batch, 1, 1, 1)`."""
         raise NotImplementedError
 
     def dual_norm(self, values: tf.Tensor, axes: Sequence[int] = PIXELS) -> tf.Tensor:
-        """Returns by how much a unit step can change a linear function with these coefficients."""
+        """Returns the dual norms: how much a step of norm 1 can change a linear function with these coefficients."""
         raise NotImplementedError
 
     def draw(
         self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, epsilon: float, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
-        """Draws perturbations that are uniform in the ball of radius `epsilon`; `seed` is int32 of shape `(2,)`."""
+        """Draws perturbations uniformly from the ball of radius `epsilon`; `seed` is int32 of shape `(2,)`."""
         raise NotImplementedError
 
     def direction(self, shape: tf.TensorShape | Sequence[int], seed: tf.Tensor) -> tf.Tensor:
-        """Draws a random direction of any length."""
+        """Draws a random direction; its length is arbitrary."""
         return tf.random.stateless_normal(shape, seed)
 
     def scaled(self, directions: tf.Tensor, length: float) -> tf.Tensor:
-        """Returns directions scaled to a length, which is their norm."""
+        """Returns directions scaled so that their norm is `length`."""
         return length * directions / self.norm(directions)
 
     def ascent(self, images: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """Returns a direction of norm 1 in which a loss with this gradient rises; 0 where the gradient is."""
+        """Returns a step of norm 1 that raises a loss with this gradient; 0 where the gradient is 0."""
         raise NotImplementedError
 
     def step(self, images: tf.Tensor, gradient: tf.Tensor, size: float) -> tf.Tensor:
-        """Returns images one step of a length further up."""
+        """Returns images after one step of norm `size` that raises the loss."""
         return images + size * self.ascent(images, gradient)
 
     def project(self, images: tf.Tensor, center: tf.Tensor, epsilon: float) -> tf.Tensor:
-        """Returns images near the given ones that lie in the ball around `center` and in [0, 1].
+        """Projects images onto the ball around `center`, and then onto [0, 1].
 
-        As published, onto one after the other: the nearest point of the ball, then that of [0, 1].
+        As published, the two projections follow each other; the result need not be the nearest point of both sets.
         """
         raise NotImplementedError
 
     def to_plane(self, images: tf.Tensor, normals: tf.Tensor, excess: tf.Tensor) -> tf.Tensor:
-        """Returns the shortest moves of images onto hyperplanes, inside [0, 1].
+        """Returns the shortest moves that take images onto hyperplanes and keep them in [0, 1].
 
         Args:
             images: Images in [0, 1].
             normals: Normals of the hyperplanes, of the shape of the images.
-            excess: How far beyond its hyperplane each image is, times the length of the normal; shape `(batch,)`.
+            excess: Distance by which each image is beyond its hyperplane, times the length of the normal; shape
+                `(batch,)`.
         """
         flat = [tf.shape(images)[0], -1]
         moves = self._nearest(tf.reshape(images, flat), tf.reshape(normals, flat), excess)
@@ -71,7 +72,7 @@ class Ball:
 
 
 class Linf(Ball):
-    """The l∞ ball: every pixel moves by `epsilon` at most."""
+    """The l∞ ball: every pixel changes by at most `epsilon`."""
 
     _nearest = staticmethod(nearest_linf)
 
@@ -129,11 +130,11 @@ class L2(Ball):
 class L1(Ball):
     """The l1 ball, whose steps are sparse (SLIDE).
 
-    A step moves the few pixels with the largest gradients, all by the same amount. Pixels that are already at the bound
-    of [0, 1] that their gradient points to are passed over.
+    A step moves the few pixels with the largest gradients, all by the same amount. It skips pixels that are already at
+    the bound of [0, 1] towards which their gradient points.
 
     Args:
-        sparsity: Share of the pixels, counted by channel, that a step moves: in (0, 1]. At least one moves.
+        sparsity: Share of the pixels that a step moves, in (0, 1]; each channel counts as a pixel. At least one moves.
 
     Raises:
         ValueError: If `sparsity` is outside (0, 1].
@@ -158,10 +159,10 @@ class L1(Ball):
     def draw(
         self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, epsilon: float, dtype: tf.DType = tf.float32
     ) -> tf.Tensor:
-        # Magnitudes that are exponential, divided by their sum, are uniform on the simplex.
+        # Exponentially distributed magnitudes, divided by their sum, are uniform on the simplex.
         magnitudes = -tf.math.log(
             tf.random.stateless_uniform(shape, fold_in(seed, 0), 2.0**-24, 1.0, dtype)
-        )  # never of 0
+        )  # never the logarithm of 0
         signs = tf.sign(tf.random.stateless_uniform(shape, fold_in(seed, 2), -1.0, 1.0, dtype))
         direction = signs * magnitudes / tf.reduce_sum(magnitudes, PIXELS, keepdims=True)
         return epsilon * _radius(shape, fold_in(seed, 1), dtype) * direction
@@ -180,9 +181,9 @@ class L1(Ball):
         return displaced(center, project_l1(images - center, epsilon))
 
     def displace(self, center: tf.Tensor, delta: tf.Tensor, epsilon: tf.Tensor | float) -> tf.Tensor:
-        """Returns the images nearest to `center + delta` that lie in the ball and in [0, 1] at once.
+        """Returns the images nearest to `center + delta` that lie both in the ball and in [0, 1].
 
-        Projecting onto one after the other leaves the most distant points of the intersection out of reach.
+        Projecting onto the two sets one after the other would never reach the most distant points of the intersection.
 
         Args:
             center: Images in [0, 1].
@@ -193,26 +194,26 @@ class L1(Ball):
 
 
 def displaced(center: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-    """Returns `center + delta` in [0, 1], with no pixel further from the centre than `delta` says."""
+    """Returns `center + delta`, clipped to [0, 1]; rounding moves no pixel further from the centre than `delta`."""
     images = center + delta
-    # Where the sum is rounded outwards: over thousands of pixels that adds up, and the ball would be left.
+    # Sums that are rounded away from the centre: over thousands of pixels the errors would add up to leave the ball.
     images = tf.where(tf.abs(images - center) > tf.abs(delta), tf.math.nextafter(images, center), images)
-    return tf.clip_by_value(images, 0.0, 1.0)  # brings pixels nearer to a centre that is in [0, 1]
+    return tf.clip_by_value(images, 0.0, 1.0)  # moves pixels towards the centre, which is in [0, 1]
 
 
 def l2_norm(values: tf.Tensor, axes: Sequence[int] = PIXELS) -> tf.Tensor:
-    """Returns the norm over some axes, which are kept: by default of each image, of shape `(batch, 1, 1, 1)`."""
+    """Returns the l2 norms over `axes`, which are kept: by default one per image, of shape `(batch, 1, 1, 1)`."""
     return tf.sqrt(tf.reduce_sum(tf.square(values), axes, keepdims=True))
 
 
 def unit_l2(values: tf.Tensor, axes: Sequence[int] = PIXELS) -> tf.Tensor:
-    """Scales to norm 1 over some axes, by default each image; zeros stay."""
-    # Gradients of a confident model are so small that their squares would be 0.
+    """Scales values to l2 norm 1 over `axes`, by default each image; zeros stay zero."""
+    # The gradients of a confident model are so small that their squares would underflow to 0.
     values = tf.math.divide_no_nan(values, tf.reduce_max(tf.abs(values), axes, keepdims=True))
     return tf.math.divide_no_nan(values, l2_norm(values, axes))
 
 
 def _radius(shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Draws how far from the centre, in radii, points that are uniform in a ball lie: shape `(batch, 1, 1, 1)`."""
+    """Draws the norms of points that are uniform in a ball of radius 1, of shape `(batch, 1, 1, 1)`."""
     coordinates = tf.cast(tf.reduce_prod(shape[1:]), dtype)
     return tf.random.stateless_uniform([shape[0], 1, 1, 1], seed, 0.0, 1.0, dtype) ** (1 / coordinates)

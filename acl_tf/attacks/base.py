@@ -1,4 +1,4 @@
-"""What every attack is: the loop that climbs a loss, with hooks for what is climbed by, and how."""
+"""The base of all attacks: the loop that raises a loss step by step, with hooks for subclasses."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from acl_tf.config import Section
 
-# Longer attacks become a loop of the graph, so that tracing does not take minutes.
+# Attacks with more steps become a loop in the graph, so that tracing does not take minutes.
 UNROLLED_STEPS = 5
 
 # From images in [0, 1], of shape `(batch, height, width, channels)`, to one loss per example, which the attack raises.
@@ -18,12 +18,12 @@ State = Any
 
 
 class AttackResult(NamedTuple):
-    """What an attack found.
+    """The result of an attack.
 
     Attributes:
         images: Adversarial images in [0, 1], of the shape of the attacked ones.
-        losses: The loss, averaged over the examples, at each point where the attack took a gradient: shape `(steps,)`.
-            The first is that of the start.
+        losses: Mean loss of the batch at each point where the attack took a gradient, of shape `(steps,)`. The first
+            is the loss at the start.
     """
 
     images: tf.Tensor
@@ -31,11 +31,11 @@ class AttackResult(NamedTuple):
 
 
 class Attack:
-    """Climbs a loss of images by its gradient, a fixed number of steps.
+    """Raises a loss of images along its gradient, in a fixed number of steps.
 
-    A subclass says where it can start (`start`), how it gets from there to its first point (`begin`), from one point to
-    the next (`advance`), and to images (`finish`). An attack of the registry `ATTACKS` also says what can be set
-    (`Settings`): `ATTACKS[name](**settings)` builds it.
+    A subclass defines how a start is drawn (`start`), how it becomes the first point (`begin`), how one point leads to
+    the next (`advance`), and how the last point becomes images (`finish`). An attack of the registry `ATTACKS` also
+    declares its `Settings`: `ATTACKS[name](**settings)` builds it.
 
     Args:
         epsilon: Strength of the attack, in the unit that the subclass names.
@@ -46,17 +46,17 @@ class Attack:
     """
 
     class Settings(Section):
-        """What a configuration can set: the arguments of the constructor, by their names."""
+        """The arguments of the constructor that a configuration can set, by their names."""
 
-    #: How many steps at most are parts of the graph of their own where the caller does not say.
+    #: Largest number of steps that are unrolled in the graph if the caller does not say.
     unrolled_steps: ClassVar[int] = UNROLLED_STEPS
-    #: What an evaluation under this name cannot change, by the name of its setting: `{"restarts": 1}`.
+    #: Settings of the evaluation that the attack's name fixes, with their values: `{"restarts": 1}`.
     fixed: ClassVar[dict[str, Any]] = {}
-    #: Norm of the ball that the images stay in: `linf`, `l2` or `l1`; None: in none.
+    #: Norm of the ball that the images stay in: `linf`, `l2` or `l1`; None: there is no ball.
     norm: str | None = None
-    #: Length of a step, in the norm of the ball or the unit of what moves; 0: steps have none.
+    #: Length of a step, in the norm of the ball or the unit of the variables; 0: steps have no fixed length.
     step_size = 0.0
-    #: How many evaluations of the loss each gradient is the mean of; see `acl_tf.attacks.eot`.
+    #: Number of evaluations of the loss whose gradients are averaged; see `acl_tf.attacks.eot`.
     draws = 1
 
     def __init__(self, epsilon: float, steps: int) -> None:
@@ -70,13 +70,13 @@ class Attack:
         Args:
             images: Images in [0, 1], of shape `(batch, height, width, channels)`, floating point.
             loss: Function from images to one loss per example.
-            start: Where to start, as `start` draws it.
-            unrolled: Whether every step is a part of the graph of its own, instead of one loop; None: up to
-                `unrolled_steps` are. It must be so where the loss asks other replicas of `tf.distribute`, which no loop
-                can.
+            start: Start of the attack, as the method `start` draws it.
+            unrolled: Whether the steps are unrolled in the graph instead of forming a loop; None: if there are at most
+                `unrolled_steps`. A loss that communicates with other replicas of `tf.distribute` needs it, because
+                collectives do not work inside a loop.
 
         Returns:
-            The adversarial images and the losses on the way.
+            The adversarial images, and the loss at each step.
 
         Raises:
             ValueError: If images are not floating point, or not in [0, 1]. In a graph it is a
@@ -95,7 +95,7 @@ class Attack:
         return AttackResult(self.finish(images, state), trace)
 
     def _rolled(self, images: tf.Tensor, loss: Loss, state: State) -> tuple[State, tf.Tensor]:
-        """Takes all steps in a loop of the graph, which is traced in the time of one step."""
+        """Takes all steps in a loop of the graph, so that tracing takes no longer than for one step."""
 
         def body(number: tf.Tensor, state: State, trace: tf.TensorArray) -> tuple:
             following, value = self.advance(images, loss, state, number)
@@ -107,15 +107,15 @@ class Attack:
         return state, trace.stack()
 
     def gradient(self, loss: Loss, point: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the losses and the gradient of their sum with respect to the point alone."""
+        """Returns the losses and the gradient of their sum with respect to `point`; weights get no gradients."""
         if self.draws == 1:
             return _gradient(loss, point)
-        # Unrolled, like the steps: a graph gets random operations of its own for every draw.
+        # Unrolled, like the steps: every draw gets its own random operations in the graph.
         values, gradients = zip(*(_gradient(loss, point) for _ in range(self.draws)))
         return tf.add_n(values) / self.draws, tf.add_n(gradients) / self.draws
 
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Any:
-        """Draws where to start.
+        """Draws a start of the attack.
 
         Args:
             shape: Shape of the images.
@@ -129,12 +129,12 @@ class Attack:
         raise NotImplementedError
 
     def advance(self, images: tf.Tensor, loss: Loss, state: State, number: tf.Tensor | int) -> tuple[State, tf.Tensor]:
-        """Returns the next point, and the mean loss of the one before.
+        """Returns the next point, and the mean loss at the current one.
 
         Args:
             images: Images that are attacked.
             loss: Function from images to one loss per example.
-            state: The point, and what else the attack remembers.
+            state: Current point, and whatever else the attack remembers.
             number: Number of this step, from 0.
         """
         raise NotImplementedError
@@ -145,9 +145,9 @@ class Attack:
 
 
 class GradientAttack(Attack):
-    """Climbs by the gradient with respect to the pixels, staying in a ball around the images and in [0, 1].
+    """Moves the pixels along their gradient, inside a ball around the images and inside [0, 1].
 
-    A subclass says where to start (`start`), how to step (`step`) and what the ball is (`project`).
+    A subclass defines the start (`start`), the step (`step`) and the ball (`project`).
 
     Args:
         epsilon: Radius of the ball, in pixels of [0, 1].
@@ -168,38 +168,38 @@ class GradientAttack(Attack):
         self.momentum = momentum
 
     def begin(self, images: tf.Tensor, start: tf.Tensor) -> State:
-        adversarial = images + start  # may leave [0, 1] until the first step, as published
+        adversarial = images + start  # may lie outside [0, 1] until the first step, as published
         return tf.ensure_shape(adversarial, images.shape), tf.zeros_like(images)
 
     def advance(self, images: tf.Tensor, loss: Loss, state: State, number: tf.Tensor | int) -> tuple[State, tf.Tensor]:
         adversarial, direction = state
         values, gradient = self.gradient(loss, adversarial)
         direction = self.accumulate(direction, gradient)
-        value = tf.reduce_mean(tf.cast(values, images.dtype))  # a model in mixed precision may give halves
+        value = tf.reduce_mean(tf.cast(values, images.dtype))  # a model in mixed precision may return float16
         return (self.project(self.step(adversarial, direction), images), direction), value
 
     def finish(self, images: tf.Tensor, state: State) -> tf.Tensor:
         return self.project(state[0], images)
 
     def accumulate(self, direction: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """Returns the next direction: the gradient, or with momentum the running sum of normalised gradients."""
+        """Returns the next direction: the gradient or, with momentum, a decaying sum of normalised gradients."""
         if self.momentum == 0:
             return gradient
-        # The paper divides by the sum; no step depends on the length of the direction.
+        # The paper divides by the sum instead of the mean, but no step depends on the length of the direction.
         size = tf.reduce_mean(tf.abs(gradient), axis=(1, 2, 3), keepdims=True)
         return self.momentum * direction + tf.math.divide_no_nan(gradient, size)
 
     def step(self, images: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-        """Returns the images one step further up."""
+        """Returns the images after one step that raises the loss."""
         raise NotImplementedError
 
     def project(self, images: tf.Tensor, center: tf.Tensor) -> tf.Tensor:
-        """Returns images near the given ones that lie in the ball around `center` and in [0, 1]."""
+        """Returns images projected onto the ball around `center` and onto [0, 1]."""
         raise NotImplementedError
 
 
 def check_numbers(**numbers: float) -> None:
-    """Checks that the numbers of an attack are finite and not negative; raises `ValueError` where one is not."""
+    """Raises `ValueError` if a number of an attack is negative or not finite."""
     for name, value in numbers.items():
         if not math.isfinite(value):
             raise ValueError(f"`{name}` must be finite. Received: {name}={value}")
@@ -208,15 +208,15 @@ def check_numbers(**numbers: float) -> None:
 
 
 def checked(images: tf.Tensor) -> tf.Tensor:
-    """Returns images as a tensor, having checked that they are floating point and in [0, 1]."""
+    """Returns images as a tensor, after checking that they are floating point and in [0, 1]."""
     images = tf.convert_to_tensor(images)
     if not images.dtype.is_floating:
         raise ValueError(f"Images must be floating point, in [0, 1]. Received: images.dtype={images.dtype.name}")
     low, high = tf.reduce_min(images), tf.reduce_max(images)
-    inside = (low >= 0) & (high <= 1)  # false where there is a NaN
+    inside = (low >= 0) & (high <= 1)  # false if there is a NaN
     message = "Images must lie in [0, 1]. Received: values from"
     if tf.is_symbolic_tensor(images):
-        # `tf.debugging.Assert` would wrap this in a `tf.cond`.
+        # Not `tf.debugging.Assert`, which would wrap this in a `tf.cond`.
         tf.raw_ops.Assert(condition=inside, data=[message, low, "to", high])
     elif not inside:
         raise ValueError(f"{message} {float(low)} to {float(high)}")

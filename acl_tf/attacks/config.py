@@ -1,4 +1,4 @@
-"""The section `attack` of a training: the name of an attack, and the settings of its class."""
+"""The section `attack` of a training's configuration: the name of an attack, and the settings of its class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,9 +10,10 @@ ATTACK = Choice(ATTACKS, "attack", "pgd")
 
 
 def suited_defaults(method: Any, settings: Settings) -> Settings:
-    """Returns the defaults of a method, as far as they are for the attack that the settings choose.
+    """Returns the defaults of a method that suit the attack and the norm that the settings choose.
 
-    Another attack has its own defaults, and lengths in one norm mean nothing in another.
+    The method's defaults of the section `attack` hold for the method's own attack only. If the settings choose another
+    attack, all of them are left out; if they choose another norm, `epsilon` and `step_size` are.
 
     Args:
         method: Class with `defaults` by section, and `attacks`.

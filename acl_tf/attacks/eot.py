@@ -9,14 +9,14 @@ AnyAttack = TypeVar("AnyAttack", bound=Attack)
 
 
 def with_eot(attack: AnyAttack, draws: int) -> AnyAttack:
-    """Returns the same attack with losses and gradients that are means over several evaluations of the loss.
+    """Returns a copy of an attack that averages losses and gradients over several evaluations of the loss.
 
-    It is for losses that differ from one evaluation to the next: a model with dropout or with noise on its inputs. A
-    loss that draws from a fixed seed gives the same each time, and the mean gains nothing.
+    It is meant for losses that differ from one evaluation to the next, as with dropout or with noise on the inputs. A
+    loss that draws from a fixed seed is the same each time, and averaging it gains nothing.
 
     Args:
-        attack: The attack, which stays as it is.
-        draws: How often the loss is evaluated at each point.
+        attack: The attack, which is not changed.
+        draws: Number of evaluations of the loss at each point.
 
     Example:
 

@@ -1,29 +1,29 @@
-"""The shortest ways from points in [0, 1] to a hyperplane, inside [0, 1].
+"""The shortest moves of points in [0, 1] onto a hyperplane, inside [0, 1].
 
-Every coordinate moves towards the plane at its own rate until it meets its bound. What is gained on the plane is a
-concave, piecewise linear function of how far the others have gone, so Newton's method reaches its root from below, in
-a few steps and without sorting.
+Every coordinate moves towards the plane at its own rate until it reaches its bound. The total gain (how far the moves
+take the point towards the plane) is a concave, piecewise linear function of the length that the unbounded coordinates
+have moved, so Newton's method finds the length for the wanted gain from below, in a few steps and without sorting.
 """
 
 from collections.abc import Callable
 
 import tensorflow as tf
 
-NEWTON_STEPS = 50  # never needed: about eight are, of 3,072 coordinates
+NEWTON_STEPS = 50  # an upper bound: about eight suffice for 3,072 coordinates
 
 
 def nearest_linf(points: tf.Tensor, normals: tf.Tensor, excess: tf.Tensor) -> tf.Tensor:
-    """Returns the moves of the least l∞ norm: every coordinate by the same amount, as far as it has room.
+    """Returns the moves of least l∞ norm: every coordinate moves by the same amount, as far as it has room.
 
     Args:
-        points: In [0, 1], of shape `(batch, dimensions)`.
-        normals: Of the hyperplanes, of the same shape.
-        excess: Of shape `(batch,)`: how far beyond its hyperplane each point is, times the length of the normal. The
-            moves change `normals · points` by minus that, or, where the hyperplane does not meet [0, 1], as far as
-            they can.
+        points: Points in [0, 1], of shape `(batch, dimensions)`.
+        normals: Normals of the hyperplanes, of the same shape.
+        excess: Distance by which each point is beyond its hyperplane, times the length of the normal; shape `(batch,)`.
+            The moves change `normals · points` by minus this number, or by as much as they can if the hyperplane does
+            not meet [0, 1].
 
     Returns:
-        Shape `(batch, dimensions)`.
+        The moves, of shape `(batch, dimensions)`.
 
     Reference: Croce and Hein, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML
     2020, section 2.
@@ -38,7 +38,7 @@ def nearest_linf(points: tf.Tensor, normals: tf.Tensor, excess: tf.Tensor) -> tf
 
 
 def nearest_l2(points: tf.Tensor, normals: tf.Tensor, excess: tf.Tensor) -> tf.Tensor:
-    """Returns the moves of the least l2 norm: each coordinate in proportion to the normal, as far as it has room.
+    """Returns the moves of least l2 norm: coordinates move in proportion to the normal, as far as they have room.
 
     Arguments, result and reference are those of `nearest_linf`.
     """
@@ -52,7 +52,7 @@ def nearest_l2(points: tf.Tensor, normals: tf.Tensor, excess: tf.Tensor) -> tf.T
 
 
 def nearest_l1(points: tf.Tensor, normals: tf.Tensor, excess: tf.Tensor) -> tf.Tensor:
-    """Returns the moves of the least l1 norm: the coordinates that gain most first, each as far as it has room.
+    """Returns the moves of least l1 norm: the coordinates that gain most move first, each as far as it has room.
 
     Arguments, result and reference are those of `nearest_linf`.
     """
@@ -66,8 +66,8 @@ def nearest_l1(points: tf.Tensor, normals: tf.Tensor, excess: tf.Tensor) -> tf.T
 
 
 def _towards(points: tf.Tensor, normals: tf.Tensor, excess: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """Returns directions and rooms of the coordinates, what a unit of each gains, and the gain that is wanted."""
-    # Gradients of a confident model are so small that their squares would be 0.
+    """Returns each coordinate's direction, room and gain per unit of movement, and the gain that is wanted."""
+    # The gradients of a confident model are so small that their squares would underflow to 0.
     scale = tf.reduce_max(tf.abs(normals), axis=1)
     rate = tf.math.divide_no_nan(tf.abs(normals), scale[:, tf.newaxis])
     direction = -tf.sign(normals) * tf.where(excess >= 0, 1.0, -1.0)[:, tf.newaxis]
@@ -76,7 +76,7 @@ def _towards(points: tf.Tensor, normals: tf.Tensor, excess: tf.Tensor) -> tuple[
 
 
 def _reach(moved: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]], rate: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
-    """Returns the moves that gain what is wanted, by Newton's method from 0."""
+    """Returns the moves with the wanted gain, by Newton's method from 0."""
 
     def advance(step: tf.Tensor, length: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         move, slopes = moved(length[:, tf.newaxis])

@@ -4,10 +4,10 @@ import tensorflow as tf
 
 
 def project_l1(delta: tf.Tensor, epsilon: float) -> tf.Tensor:
-    """Euclidean projection of each perturbation onto the l1 ball.
+    """Returns the Euclidean projection of each perturbation onto the l1 ball.
 
     Args:
-        delta: Shape `(batch, height, width, channels)`.
+        delta: Perturbations, of shape `(batch, height, width, channels)`.
         epsilon: Radius of the ball.
 
     Returns:
@@ -20,7 +20,8 @@ def project_l1(delta: tf.Tensor, epsilon: float) -> tf.Tensor:
     sizes = tf.cast(tf.reshape(tf.abs(delta), [tf.shape(delta)[0], -1]), tf.float64)
     largest_first = tf.sort(sizes, direction="DESCENDING")
     ranks = tf.range(1, tf.shape(sizes)[1] + 1, dtype=tf.float64)
-    # What each size must be lowered by if only those up to it remain; it holds for the last that does remain.
+    # For each rank, the amount to subtract if only the sizes up to it stay positive; the right one is that of the last
+    # size that does.
     thresholds = (tf.cumsum(largest_first, axis=1) - epsilon) / ranks
     remaining = tf.reduce_sum(tf.cast(largest_first > thresholds, tf.int32), axis=1)
     threshold = tf.gather(thresholds, tf.maximum(remaining - 1, 0), batch_dims=1)[:, tf.newaxis]
@@ -29,18 +30,18 @@ def project_l1(delta: tf.Tensor, epsilon: float) -> tf.Tensor:
 
 
 def project_l1_in_box(center: tf.Tensor, delta: tf.Tensor, epsilon: tf.Tensor | float) -> tf.Tensor:
-    """Euclidean projection of perturbed images onto the l1 ball and [0, 1] at once.
+    """Returns the Euclidean projection of perturbations onto those in the l1 ball that keep images in [0, 1].
 
-    Projecting onto one after the other would leave the intersection's most distant points out of reach.
+    Projecting onto the two sets one after the other would never reach the most distant points of the intersection.
 
     Args:
         center: Images in [0, 1], of shape `(batch, height, width, channels)`.
-        delta: Perturbations of them, of the same shape.
-        epsilon: Radius of the ball, in pixels of [0, 1]: a number, or one an image.
+        delta: Perturbations of the images, of the same shape.
+        epsilon: Radius of the ball, in pixels of [0, 1]: one number, or one per image.
 
     Returns:
         The nearest perturbations, of the same shape: each pixel moves by `clip(|delta| - threshold, 0, room)`, where
-        `room` is what [0, 1] leaves in its direction.
+        `room` is its distance to the bound of [0, 1] in that direction.
 
     Reference: Croce and Hein, "Mind the Box: l1-APGD for Sparse Adversarial Attacks on Image Classifiers", ICML 2021,
     Proposition 2.1.
@@ -56,9 +57,9 @@ def project_l1_in_box(center: tf.Tensor, delta: tf.Tensor, epsilon: tf.Tensor | 
 
 
 def _threshold(wanted: tf.Tensor, room: tf.Tensor, radius: tf.Tensor) -> tf.Tensor:
-    """Returns the least number that all moves must be lowered by to sum to no more than the radius.
+    """Returns the smallest threshold such that the moves `clip(wanted - threshold, 0, room)` sum to the radius at most.
 
-    The sum falls in straight pieces: each move begins to fall where its room is no longer exceeded, and ends at 0.
+    The sum is piecewise linear in the threshold: each move begins to fall at `wanted - room`, and is 0 from `wanted`.
     """
     breaks = tf.concat([tf.maximum(wanted - room, 0), wanted], axis=1)
     changes = tf.concat([-tf.ones_like(wanted), tf.ones_like(wanted)], axis=1)

@@ -1,4 +1,4 @@
-"""Projected gradient descent in the l∞, l2 and l1 balls, and the names that stand for one form of it."""
+"""Projected gradient descent in the l∞, l2 and l1 balls, and its named special cases."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -15,20 +15,20 @@ Start = Literal["uniform", "normal", "zero"]
 
 
 class PGD(GradientAttack):
-    """Steps of `step_size` along the gradient, inside a ball of radius `epsilon`.
+    """Projected gradient descent: steps of `step_size` along the gradient, inside a ball of radius `epsilon`.
 
-    The loss is the caller's: NT-Xent in contrastive pre-training, cross-entropy in evaluation.
+    The caller passes the loss: NT-Xent in contrastive pre-training, cross-entropy in evaluation.
 
     Args:
-        epsilon: Radius of the ball; l∞ in pixels of [0, 1], l2 and l1 over the whole image in that unit.
+        epsilon: Radius of the ball, in pixels of [0, 1]; in l2 and l1 it is the norm over the whole image.
         step_size: Length of a step, in the same unit and norm; None: a quarter of `epsilon`.
         steps: Number of steps.
         norm: `linf`, `l2` or `l1`, whose steps are sparse (SLIDE).
         momentum: Share of the previous direction in the next one; 0: each step follows its own gradient alone.
-        start: `uniform` in the ball; `normal`, close to the image, with a standard deviation of 0.001, as TRADES
-            starts; or `zero`: the image itself.
-        clip_start: Whether the start is moved into [0, 1] before the first step, as RoCL does.
-        sparsity: Share of the pixels, counted by channel, that a step in l1 moves: in (0, 1]; None: 0.01.
+        start: Distribution of the start: `uniform` in the ball; `normal` around the image with standard deviation
+            0.001, as in TRADES; or `zero`, the image itself.
+        clip_start: Whether the start is clipped to [0, 1] before the first step, as in RoCL.
+        sparsity: Share of the pixels that a step in l1 moves, in (0, 1]; each channel counts as a pixel; None: 0.01.
 
     Example:
 
@@ -38,8 +38,8 @@ class PGD(GradientAttack):
     ```
 
     Raises:
-        ValueError: If a number is negative or not finite, `sparsity` is outside (0, 1] or not for this norm, or there
-            is no such start.
+        ValueError: If a number is negative or not finite, `sparsity` is outside (0, 1] or given in another norm than
+            l1, or there is no such start.
         UsageError: If there is no such norm.
 
     References: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018, section 2.1;
@@ -69,7 +69,7 @@ class PGD(GradientAttack):
 
     #: Standard deviation of the normal start.
     start_stddev = 0.001
-    #: Length of a step where none is given, as a share of `epsilon`.
+    #: Default length of a step, as a share of `epsilon`.
     step_share = 0.25
 
     def __init__(
@@ -110,7 +110,7 @@ class PGD(GradientAttack):
 
 
 class PGD20(PGD):
-    """RA: 20 steps of a quarter of the radius (2/255 in 8/255), from one uniform random start.
+    """PGD as in RA: 20 steps of a quarter of the radius (2/255 for 8/255), from one uniform random start.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
     """
@@ -130,7 +130,7 @@ class PGD20(PGD):
 
 
 class FGSM(PGD):
-    """The fast gradient sign method: one step of the whole radius from the image itself.
+    """The fast gradient sign method: one step of length `epsilon` from the image itself.
 
     Args:
         epsilon: Radius of the l∞ ball, in pixels of [0, 1].
@@ -165,10 +165,10 @@ def make_ball(norm: str, sparsity: float | None = None) -> Ball:
 
     Args:
         norm: `linf`, `l2` or `l1`.
-        sparsity: Share of the pixels that a step in l1 moves; None: that of the ball.
+        sparsity: Share of the pixels that a step in l1 moves; None: the default of the ball.
 
     Raises:
-        ValueError: If another norm than l1 is given a sparsity, or it is out of range.
+        ValueError: If `sparsity` is given in another norm than l1, or is out of range.
         UsageError: If there is no such norm.
     """
     if sparsity is None:

@@ -11,16 +11,16 @@ from acl_tf.attacks.base import Attack, AttackResult, Loss
 def worst_of(
     attack: Attack, images: tf.Tensor, loss: Loss, starts: Sequence[Any], score: Loss | None = None
 ) -> AttackResult:
-    """Runs an attack from several starts and keeps for each image what it found with the highest score.
+    """Runs an attack from several starts and keeps for each image the result with the highest score.
 
-    Another start never lowers a score.
+    More starts never lower a score.
 
     Args:
         attack: The attack.
         images: Images in [0, 1], of shape `(batch, height, width, channels)`, floating point.
-        loss: What the attack climbs: from images to one loss per example.
-        starts: Where to start, each as `attack.start` draws it.
-        score: From images to one number per image, the higher the worse; None: `loss`.
+        loss: Function from images to one loss per example, which the attack raises.
+        starts: Starts of the runs, each as `attack.start` draws it.
+        score: Function from images to one number per image, the higher the worse for the model; None: `loss`.
 
     Example:
 

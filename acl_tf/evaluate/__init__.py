@@ -1,9 +1,9 @@
-"""Evaluators, one file each: what `evaluate --attack` can name."""
+"""Evaluators, which `evaluate --attack` names: one file each."""
 
 from acl_tf.attacks import ATTACKS
 from acl_tf.registry import Registry
 
-#: Evaluators by their names; every attack of `ATTACKS` has one too, `acl_tf.evaluate.robust`.
+#: Evaluators by their names; all attacks of `ATTACKS` are evaluated by `acl_tf.evaluate.robust`.
 EVALUATORS = Registry(
     "attack",
     {
@@ -15,5 +15,5 @@ EVALUATORS = Registry(
 
 
 def attack_names() -> list[str]:
-    """Returns what `--attack` can name."""
+    """Returns the names that `--attack` accepts."""
     return [*EVALUATORS, *ATTACKS]

@@ -20,7 +20,7 @@ EPSILONS = {"linf": 8 / 255, "l2": 0.5, "l1": 12.0}
 
 
 def _names(value: Any) -> Any:
-    """Reads names joined by `+`: commas separate parameters."""
+    """Returns the names in a text, joined by `+` because commas separate parameters."""
     names = tuple(value.split("+")) if isinstance(value, str) else value
     if names is not None and (not names or len(set(names)) < len(names) or not set(names) <= set(ATTACKS)):
         raise ValueError(f"some of {', '.join(ATTACKS)}, each once, joined by +")
@@ -30,22 +30,22 @@ def _names(value: Any) -> Any:
 class AutoAttackAccuracy(Evaluator):
     """Accuracy under AutoAttack.
 
-    What is done is kept: a killed evaluation goes on, and ends with the same record, except for a model whose noise
-    nothing determines.
+    Finished work is saved: a killed evaluation can be resumed and yields the same record, unless the model draws noise
+    that no seed determines.
 
     Reference: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
     Attacks", ICML 2020.
     """
 
     class Settings(Section):
-        """AutoAttack's settings.
+        """Settings of AutoAttack.
 
         Attributes:
-            version: `standard`, `plus` or `rand`; none: `rand` for a smoothed model, else `standard`.
+            version: `standard`, `plus` or `rand`; None: `rand` for a smoothed model, else `standard`.
             norm: `linf`, `l2` or `l1`.
-            epsilon: Radius of the ball; l∞ in pixels of [0, 1], l2 and l1 over the whole image in that unit; none:
+            epsilon: Radius of the ball, in pixels of [0, 1]; in l2 and l1 it is the norm over the whole image; None:
                 8/255 in l∞, 0.5 in l2 and 12 in l1.
-            attacks: What is run instead of the version's attacks, for example `apgd-ce+square`.
+            attacks: Names of the attacks to run instead of the version's, for example `apgd-ce+square`.
         """
 
         version: Literal["standard", "plus", "rand"] | None = None
@@ -57,11 +57,11 @@ class AutoAttackAccuracy(Evaluator):
 
     @property
     def epsilon(self) -> float:
-        """Radius of the ball: as set, or the default of the norm."""
+        """Radius of the ball: the setting, or the default of the norm."""
         return EPSILONS[self.settings.norm] if self.settings.epsilon is None else self.settings.epsilon
 
     def version(self, stochastic: bool) -> str:
-        """Returns the version: as set, or the default for a model that draws noise, or does not."""
+        """Returns the version: the setting, or else `rand` for a model that draws noise and `standard` for others."""
         return self.settings.version or ("rand" if stochastic else "standard")
 
     def check(self, about: Circumstances) -> None:
@@ -83,17 +83,17 @@ class AutoAttackAccuracy(Evaluator):
     def run(self, evaluation: Evaluation, target: Target) -> Iterator[Measured]:
         """Yields one record.
 
-        Its protocol says how many images each attack left (`per_attack`), and the warnings; beside it stand the seconds
-        of each attack (`seconds_per_attack`).
+        Its protocol contains the number of images that withstood each attack (`per_attack`) and the warnings; the
+        record also contains the seconds of each attack (`seconds_per_attack`).
 
         Args:
             evaluation: Images, seed, batch size.
-            target: The model.
+            target: Model to evaluate.
 
         Raises:
             DataError: If there are no labels.
             UsageError: If the model has too few classes for an attack, or cannot be differentiated.
-            Interrupted: If a signal asked for an end.
+            Interrupted: If a signal asked the process to end.
         """
         attack = AutoAttack(
             target.model,
@@ -126,7 +126,7 @@ class AutoAttackAccuracy(Evaluator):
 
 
 def measured(evaluation: Evaluation, attack: AutoAttack, protocol: dict, name: str) -> tuple[Tally, float]:
-    """Returns what came of the attacks, and how many seconds they took; what is done already is not done again."""
+    """Runs the attacks, continuing from saved work, and returns the tally and the total seconds."""
     labels = labels_of(evaluation.image_set).astype(np.int32)
     empty = attack.tally(len(labels))
     kept = evaluation.kept("robust_accuracy", protocol, arrays_of(empty))
@@ -145,12 +145,12 @@ def measured(evaluation: Evaluation, attack: AutoAttack, protocol: dict, name: s
 
 
 def arrays_of(tally: Tally) -> dict[str, np.ndarray]:
-    """Returns what a file remembers of a tally."""
+    """Returns the arrays by which a tally is saved."""
     return {"broken_by": tally.broken_by, "withstood": tally.withstood, "seconds_per_attack": tally.seconds}
 
 
 def show(evaluation: Evaluation, name: str, progress: Progress) -> None:
-    """Shows how many images the attack still has to decide on, and the robust accuracy so far."""
+    """Shows the number of images that the attack has left, and the robust accuracy so far."""
     accuracy = 100 * progress.robust / len(evaluation.image_set)
     evaluation.progress(
         f"{name} {progress.attack}",

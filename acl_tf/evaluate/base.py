@@ -1,4 +1,4 @@
-"""What evaluators share: labelled images, and how a model is measured on them."""
+"""The parts that evaluators share: labelled images, and the loop that measures a model on them."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,20 +19,20 @@ from acl_tf.training.interruption import Interruption
 from acl_tf.training.workers import Workers
 from acl_tf.types import Classifier
 
-# From indices, images and labels to logits, as `acl_tf.evaluate.predictor.Predictor` does: what runs on every batch.
+# From indices, images and labels of a batch to logits, as `acl_tf.evaluate.predictor.Predictor`.
 PredictBatch = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
-# Of a protocol: what the progress of a measurement is called.
+# Keys of the protocol whose values form the title of a measurement's progress.
 TITLE = ("attack", "corruption", "severity", "distortion", "strength")
 
 
 class Target(NamedTuple):
-    """What is evaluated.
+    """The model to evaluate.
 
     Attributes:
         model: Function from images in [0, 1] to logits, in inference mode.
-        crafted_on: What attacks look at: the same function, computed faster, or another model (black-box transfer).
+        crafted_on: Function that attacks see: a faster form of `model`, or another model (black-box transfer).
         classes: Number of classes.
     """
 
@@ -42,17 +42,17 @@ class Target(NamedTuple):
 
     @property
     def stochastic(self) -> bool:
-        """Whether the same image may get other logits the next time."""
+        """Whether the same image may get different logits on the next call."""
         return draws_noise(self.model)
 
 
 class Measured(NamedTuple):
-    """A record, and what it counts.
+    """A record, and its result for each image.
 
     Attributes:
-        record: Of the measurement.
-        withstood: Which images withstand the attack, boolean of shape `(n,)`; None where it is not about the images
-            as they are, and has no part in the worst case.
+        record: Record of the measurement.
+        withstood: Images that withstand the attack, boolean of shape `(n,)`; None: the measurement has no part in the
+            worst case over several attacks.
     """
 
     record: Record
@@ -68,15 +68,16 @@ class Evaluation:
     """Labelled images, and how a model is evaluated on them.
 
     Attributes:
-        image_set: With labels.
-        seed: Of all attacks; an image's randomness is a function of it and of the image's index alone.
-        batch_size: It does not change any result.
-        model_sha256: Of `model.keras`, for the records.
-        protocol: What every number depends on beside the attack.
-        unfinished: Keeps what is done of a measurement; None: nothing does.
-        interruption: Whether the user wants an end.
-        progress: Called with a title, with how many images of how many are done, and perhaps with what is found so far.
-        workers: That do this together; the chief alone keeps what is unfinished.
+        image_set: Images with labels.
+        seed: Seed of all attacks; an image's randomness is a function of it and of the image's index only.
+        batch_size: Number of images in a batch, rounded up to a multiple of the replicas; it changes no result.
+        model_sha256: SHA-256 of `model.keras`, for the records.
+        protocol: Entries of every record's protocol besides those of the attack.
+        unfinished: Store of the finished part of each measurement; None: nothing is saved.
+        interruption: Tells whether a signal asked the process to end; None: signals are not checked.
+        progress: Function that shows the title of a measurement, the number of finished images, the number of all
+            images and, as an option, a note.
+        workers: Workers that evaluate together; only the chief saves unfinished measurements.
     """
 
     image_set: ImageSet
@@ -90,19 +91,19 @@ class Evaluation:
     workers: Workers = field(default_factory=Workers)
 
     def measure(self, metric: str, predict: PredictBatch, protocol: Mapping[str, Any]) -> tuple[Record, np.ndarray]:
-        """Evaluates every image.
+        """Evaluates every image, continuing from saved work.
 
         Args:
             metric: Name of the record's metric.
-            predict: Returns the logits of a batch, attacked or not.
-            protocol: Of this measurement.
+            predict: Function that returns the logits of a batch, attacked or not.
+            protocol: Protocol of this measurement.
 
         Returns:
-            The record, and which images are classified correctly, boolean of shape `(n,)`.
+            The record, and a mask of the images that are classified correctly, boolean of shape `(n,)`.
 
         Raises:
             DataError: If there are no labels.
-            Interrupted: If a signal asked for an end; what is done is kept in `unfinished`.
+            Interrupted: If a signal asked the process to end; finished work is saved in `unfinished`.
         """
         images, labels = self.image_set.images, labels_of(self.image_set)
         kept = self.kept(metric, protocol, {"correct": np.zeros(0, bool)})
@@ -112,10 +113,10 @@ class Evaluation:
         size, begin = self._rounded(min(self.batch_size, len(images))), time.perf_counter()
         while (done := len(correct)) < len(images):
             self.progress(title, done, len(images))
-            # The last batch is filled up with its last image, so that no predictor is traced twice.
+            # The last batch is filled up with copies of its last image, so that no predictor is traced twice.
             rows = np.minimum(np.arange(done, done + size), len(images) - 1)
             logits = predict(rows, self.pixels(rows), labels[rows])
-            right = (logits.argmax(-1) == labels[rows]) & ~np.isnan(logits).any(-1)  # NaN is nobody's class
+            right = (logits.argmax(-1) == labels[rows]) & ~np.isnan(logits).any(-1)  # NaN is never correct
             correct = np.concatenate([correct, right[: len(images) - done]])
             kept.arrays["correct"] = correct
             kept.seconds, begin = kept.seconds + time.perf_counter() - begin, time.perf_counter()
@@ -125,12 +126,12 @@ class Evaluation:
         return self.record(metric, correct, protocol, kept.seconds), correct
 
     def kept(self, metric: str, protocol: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> PartialResult:
-        """Returns what is done of a measurement.
+        """Returns the finished part of a measurement.
 
         Args:
             metric: Name of the record's metric.
-            protocol: Of this measurement.
-            arrays: Of a measurement of which nothing is done.
+            protocol: Protocol of this measurement.
+            arrays: Arrays of a measurement that has not begun.
 
         Raises:
             DataError: If there are no labels.
@@ -141,31 +142,31 @@ class Evaluation:
         return self.unfinished.result(about, arrays)
 
     def pixels(self, rows: np.ndarray | slice) -> np.ndarray:
-        """Returns some images as float32 in [0, 1]."""
+        """Returns the images in some rows as float32 in [0, 1]."""
         return self.image_set.images[rows].astype(np.float32) / np.float32(255.0)
 
     def record(self, metric: str, correct: np.ndarray, protocol: Mapping[str, Any], seconds: float) -> Record:
         """Returns the record of a measurement of all images.
 
         Args:
-            metric: Its name.
-            correct: Which images are classified correctly, boolean of shape `(n,)`.
-            protocol: Of this measurement.
-            seconds: How long it took.
+            metric: Name of the metric.
+            correct: Mask of the images that are classified correctly, boolean of shape `(n,)`.
+            protocol: Protocol of this measurement.
+            seconds: Duration of the measurement.
         """
         protocol = {**protocol, **self.protocol}
         return record(metric, float(correct.mean()), self.image_set, protocol, self.model_sha256, seconds)
 
     def _rounded(self, size: int) -> int:
-        """Returns the next batch size that every replica gets an equal share of."""
+        """Returns the batch size rounded up to a multiple of the number of replicas."""
         return -(-size // self.workers.replicas) * self.workers.replicas
 
     def about(self, protocol: Mapping[str, Any]) -> "Evaluation":
-        """Returns the same evaluation with more to say in its records."""
+        """Returns the same evaluation with additional entries in the protocol of its records."""
         return replace(self, protocol={**self.protocol, **protocol})
 
     def stop_if_asked(self, title: str, done: int, total: int | None = None) -> None:
-        """Raises `Interrupted` if a signal asked for an end, after `done` images of `total`, or of all."""
+        """Raises `Interrupted` if a signal asked the process to end, after `done` of `total` images (None: of all)."""
         signal = self.workers.highest(self.interruption.signal or 0) if self.interruption else 0
         if signal:
             where = f"after {done} of {total or len(self.image_set)} images of {title}"

@@ -14,7 +14,7 @@ from acl_tf.types import Classifier
 
 
 class CleanAccuracy(Evaluator):
-    """Accuracy on the images as they are."""
+    """Accuracy on clean images."""
 
     attacks = False
 
@@ -23,14 +23,14 @@ class CleanAccuracy(Evaluator):
 
 
 def measure(evaluation: Evaluation, model: Classifier) -> tuple[Record, np.ndarray]:
-    """Measures the clean accuracy; of a smoothed classifier, that of its vote.
+    """Measures the clean accuracy; for a smoothed classifier, that of its vote.
 
     Args:
         evaluation: Images, seed, batch size.
         model: Function from images in [0, 1] to logits, in inference mode.
 
     Returns:
-        The record, and which images are classified correctly, boolean of shape `(n,)`.
+        The record, and a mask of the images that are classified correctly, boolean of shape `(n,)`.
 
     Raises:
         DataError: If there are no labels.
@@ -39,10 +39,10 @@ def measure(evaluation: Evaluation, model: Classifier) -> tuple[Record, np.ndarr
 
 
 def predictor(model: Classifier, workers: Workers | None = None) -> Predictor:
-    """Returns what predicts the logits of images as they are.
+    """Returns a predictor of the logits of clean images.
 
     Args:
         model: Function from images in [0, 1] to logits.
-        workers: Workers that predict together; None: this process.
+        workers: Workers that predict together; None: this process, on one device.
     """
     return Predictor(lambda indices, images, labels: decide(model, images, indices), workers)

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for."""
+"""The configuration of an evaluation."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,24 +12,25 @@ if TYPE_CHECKING:
 
 
 class EvaluationDataConfig(DataConfig):
-    """Which images to evaluate on."""
+    """The images to evaluate on."""
 
     split: str = "test"
 
 
 class EvaluateConfig(CommandConfig):
-    """An evaluation.
+    """The configuration of an evaluation.
 
     Attributes:
         model: A run folder, a model folder, a `.keras` file or the folder of a SavedModel.
-        surrogate: Another one, on which the attacks are crafted.
-        attacks: As `--attack` names them; none, with no corruptions either: `none` and `pgd20`.
-        corruptions: `tfds` for CIFAR-10-C through TFDS, or the folder of the published `.npy` files.
-        sigma: Standard deviation of the Gaussian noise that the model is smoothed by; none: it is taken as it is.
-        samples: Draws of that noise that vote on an image; none: 100.
-        data: Which images; the model's own data set where nothing is said.
-        batch_size: It does not change the results.
-        seed: Of all attacks.
+        surrogate: Another model, on which the attacks are crafted; None: `model`.
+        attacks: Attacks, each in the form of `--attack`; if there are neither attacks nor corruptions, `none` and
+            `pgd20`.
+        corruptions: `tfds` for CIFAR-10-C through TFDS, or the folder of the published `.npy` files; None: none.
+        sigma: Standard deviation of the Gaussian noise with which the model is smoothed; None: it is not smoothed.
+        samples: Number of noisy copies that vote on an image; None: 100.
+        data: Images to evaluate on; by default those of the model's own data set.
+        batch_size: Number of images in a batch; it changes no result.
+        seed: Seed of all attacks.
     """
 
     command = "evaluate"
@@ -56,10 +57,10 @@ class EvaluateConfig(CommandConfig):
         return self.samples or 100
 
     def evaluators(self) -> list["Evaluator"]:
-        """Returns what measures the attacks, each once; it needs TensorFlow.
+        """Returns the evaluators of the attacks, without repetitions; needs TensorFlow.
 
         Raises:
-            UsageError: If one is not as it should be.
+            UsageError: If an attack has a wrong name or setting.
         """
         from acl_tf.evaluate.parse import parse_attack
 

@@ -15,15 +15,15 @@ Load = Callable[[str, int], ImageSet]
 
 
 def run(evaluation: Evaluation, model: Classifier, load: Load) -> Iterator[Record]:
-    """Yields the accuracy of every corruption at every severity, of every corruption, and over all of them.
+    """Yields the accuracy under each corruption at each severity, and the means over severities and corruptions.
 
     `protocol.corruption` names the corruption, or is `mean_15` (the benchmark's) or `mean_19` (ACL's Fig. 2);
     `protocol.severity` is 1 to 5, or `mean`.
 
     Args:
-        evaluation: Batch size, state, …; its images are replaced by the corrupted ones.
-        model: From images in [0, 1] to logits, in inference mode.
-        load: Returns the images of a corruption at a severity.
+        evaluation: Seed, batch size, …; its images are replaced by the corrupted ones.
+        model: Function from images in [0, 1] to logits, in inference mode.
+        load: Function from a corruption and a severity to the images.
 
     Raises:
         DataError: If images are missing or of the wrong form.
@@ -47,11 +47,11 @@ def run(evaluation: Evaluation, model: Classifier, load: Load) -> Iterator[Recor
 
 
 def mean_record(records: list[Record], corruption: str) -> Record:
-    """Returns the record of the mean of several: of one corruption over the severities, or over corruptions.
+    """Returns the record of a mean: of one corruption over the severities, or over corruptions.
 
     Args:
-        records: Each of the same number of images.
-        corruption: What the mean is called.
+        records: Records of the same number of images each.
+        corruption: Name of the corruption, or of the mean over corruptions.
     """
     protocol = {**records[0]["protocol"], "corruption": corruption, "severity": "mean"}
     value = sum(record["value"] for record in records) / len(records)

@@ -1,4 +1,4 @@
-"""What every evaluator is."""
+"""The base of all evaluators."""
 
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
@@ -6,15 +6,15 @@ from typing import Any, ClassVar, NamedTuple
 from acl_tf.config import Section, build
 from acl_tf.evaluate.base import Evaluation, Measured, Target
 
-EOT_OF_STOCHASTIC = 20  # as AutoAttack's version for randomised defences
+EOT_OF_STOCHASTIC = 20  # as in AutoAttack's version for randomised defences
 
 
 class Circumstances(NamedTuple):
-    """What an attack has to work with.
+    """The model and the set-up of an evaluation, as far as evaluators check them in advance.
 
     Attributes:
-        classes: Number of classes that the model tells apart.
-        image_size: Height and width of the images that it takes; None: any.
+        classes: Number of classes of the model.
+        image_size: Height and width of the images that the model takes; None: any.
         transfer: Whether the attack is crafted on another model.
         replicas: Number of replicas that share each batch.
         stochastic: Whether the model draws noise.
@@ -30,10 +30,10 @@ class Circumstances(NamedTuple):
 class Evaluator:
     """Measures a classifier in one way, which `--attack NAME[:key=value,…]` names.
 
-    A subclass says what can be set (`Settings`), what it cannot do (`check`), and how it measures (`run`).
+    A subclass declares its settings (`Settings`), refuses what it cannot evaluate (`check`), and measures (`run`).
 
     Args:
-        name: The name, as records call it.
+        name: Name of the attack, as it is written into records.
         **settings: Keys and values of `Settings`.
 
     Raises:
@@ -41,9 +41,9 @@ class Evaluator:
     """
 
     class Settings(Section):
-        """What follows the name."""
+        """The settings `key=value` that may follow the name; none by default."""
 
-    #: Whether it attacks the model, perhaps by way of another one: then records say which.
+    #: Whether the evaluator attacks the model; if so, its records name the surrogate of a transfer attack.
     attacks: ClassVar[bool] = True
 
     def __init__(self, name: str, /, **settings: Any) -> None:
@@ -52,33 +52,33 @@ class Evaluator:
 
     @classmethod
     def settings_of(cls, name: str) -> type[Section]:
-        """Returns the class of the settings that may follow a name."""
+        """Returns the class of the settings for an attack's name."""
         return cls.Settings
 
     def check(self, about: Circumstances) -> None:
-        """Says what cannot work before anything takes long.
+        """Checks, before anything expensive begins, that the evaluator can run.
 
         Args:
-            about: Circumstances under which it is to run.
+            about: Model and set-up of the evaluation.
 
         Raises:
-            UsageError: If it is not for such a model.
+            UsageError: If the evaluator does not support them.
         """
 
     def run(self, evaluation: Evaluation, target: Target) -> Iterator[Measured]:
-        """Yields what is measured.
+        """Yields measurements, each as soon as it is finished.
 
         Args:
             evaluation: Images, seed, batch size.
-            target: What is evaluated.
+            target: Model to evaluate.
 
         Raises:
             DataError: If there are no labels.
-            Interrupted: If a signal asked for an end; what is done is kept.
+            Interrupted: If a signal asked the process to end; finished work is saved.
         """
         raise NotImplementedError
 
 
 def resolved_eot(eot: int | None, stochastic: bool) -> int:
-    """Returns how many gradients are averaged: `eot`, or the default for a model that draws noise, or does not."""
+    """Returns the number of gradients to average: `eot`, or else 20 for a model that draws noise and 1 for others."""
     return eot or (EOT_OF_STOCHASTIC if stochastic else 1)

@@ -1,4 +1,4 @@
-"""Images to measure a classifier on: labelled, and at the size that it takes."""
+"""Loading of the images to evaluate on: labelled, and at the size that the classifier takes."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ TFDS = "tfds"
 
 
 def load_images(data: EvaluationDataConfig, model: LoadedClassifier) -> ImageSet:
-    """Loads the images to evaluate on, at the size that the model takes.
+    """Loads the images to evaluate on, resized to the size that the model takes.
 
     Raises:
-        UsageError: If there is no such data set, or its classes are not as many as the model's.
+        UsageError: If there is no such data set, or if it has another number of classes than the model.
         DataError: If the images are missing, unreadable or without labels.
     """
     images = sources.load(data)
@@ -28,7 +28,7 @@ def load_images(data: EvaluationDataConfig, model: LoadedClassifier) -> ImageSet
 
 
 def load_corrupted(config: EvaluateConfig, model: LoadedClassifier, corruption: str, severity: int) -> ImageSet:
-    """Loads one corruption at one severity.
+    """Loads the images of one corruption at one severity.
 
     Raises:
         DataError: If the images are missing, damaged, or of another size than the model takes.

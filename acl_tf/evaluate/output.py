@@ -1,4 +1,4 @@
-"""Where records go: the output folder, and the folder of the model that they are about."""
+"""The places where records are stored: the output folder, and the folder of the evaluated model."""
 
 import logging
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 def check_output(output: Path, model: LoadedClassifier) -> None:
-    """Checks that records can be kept in a folder; raises `UsageError` where it is a file, or in the model's."""
+    """Raises `UsageError` if the output folder is a file or lies in the model folder."""
     if output.is_file():
         raise UsageError(f"The output folder is a file; choose another --output. Received: {output}")
     if model.folder and output.is_relative_to(model.folder.resolve()):
@@ -24,7 +24,7 @@ def check_output(output: Path, model: LoadedClassifier) -> None:
 
 
 def add_to_model(model: LoadedClassifier, records: Sequence[Record], output: Path) -> None:
-    """Adds the records to the model folder, where there is one that can be written to; the Hub's cache is not."""
+    """Adds the records to the model folder, if there is one that is writable and not in the Hub's cache."""
     if model.folder and records and not is_cache_snapshot(model.folder):
         try:
             add_to_model_folder(model.folder, records)

@@ -1,4 +1,4 @@
-"""From `--attack NAME[:key=value,…]` to an evaluator."""
+"""The parser of `--attack NAME[:key=value,…]`, which returns an evaluator."""
 
 from acl_tf.config import assignments
 from acl_tf.errors import UsageError
@@ -11,13 +11,13 @@ CLEAN = "none"
 
 
 def parse_attack(text: str) -> Evaluator:
-    """Reads `none`, or `NAME[:key=value,…]`.
+    """Returns the evaluator that a text of the form `none` or `NAME[:key=value,…]` names.
 
     Returns:
-        What measures the accuracy under that attack.
+        The evaluator of the accuracy under that attack.
 
     Raises:
-        UsageError: If name, key or value are wrong.
+        UsageError: If the name, a key or a value is wrong.
     """
     name, _, rest = text.partition(":")
     if name == CLEAN and rest:

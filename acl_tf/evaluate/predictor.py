@@ -1,4 +1,4 @@
-"""What an evaluator runs on every batch, on the devices of all workers."""
+"""Prediction of a batch on the devices of all workers."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -14,11 +14,11 @@ Predict: TypeAlias = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 class Predictor:
-    """Predicts a batch, each replica its rows of it; what an image gets does not depend on which.
+    """Predicts batches, split among the replicas; the result of an image does not depend on its replica.
 
     Args:
-        predict: Of some rows.
-        workers: Whose replicas share each batch; None: this process, on one device.
+        predict: Function from indices, images and labels of some rows to their logits.
+        workers: Workers whose replicas share each batch; None: this process, on one device.
     """
 
     def __init__(self, predict: Predict, workers: Workers | None = None) -> None:
@@ -31,9 +31,9 @@ class Predictor:
         """Returns the logits, of shape `(batch, classes)`.
 
         Args:
-            indices: Which images they are: integers of shape `(batch,)`, which the number of replicas divides.
-            images: float32 in [0, 1], of shape `(batch, height, width, 3)`.
-            labels: Integers of shape `(batch,)`.
+            indices: Indices of the images, integers of shape `(batch,)`; the number of replicas must divide `batch`.
+            images: Images in [0, 1], float32 of shape `(batch, height, width, 3)`.
+            labels: Labels, integers of shape `(batch,)`.
         """
 
         def share(context: tf.distribute.experimental.ValueContext) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -42,7 +42,7 @@ class Predictor:
 
         arguments = self.strategy.experimental_distribute_values_from_function(share)
         with self.workers.watched():
-            # Called as a graph: TensorFlow takes the predictors of several models for one that is traced too often.
+            # Called as a concrete graph: TensorFlow would warn that the predictors of several models retrace too often.
             logits = self.compiled.get_concrete_function(arguments)(arguments)
             return logits.numpy()
 

@@ -1,4 +1,4 @@
-"""Progress of an evaluation on the terminal: a bar a measurement, or lines where there is no terminal."""
+"""Progress of an evaluation: one bar per measurement on a terminal, or lines of text where there is none."""
 
 import time
 from types import TracebackType
@@ -18,7 +18,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class EvaluationProgress:
-    """Shows which measurement is under way and how many images are done, on stderr."""
+    """Shows on stderr the current measurement and how many of its images are done."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
@@ -45,7 +45,7 @@ class EvaluationProgress:
         self.bar.stop()
 
     def __call__(self, title: str, done: int, total: int, note: str = "") -> None:
-        """Shows that `done` of `total` images of a measurement are done, and what is found so far."""
+        """Shows that `done` of `total` images of a measurement are done, with a note."""
         if title not in self.tasks:
             self.tasks[title] = self.bar.add_task(title, total=total)
         self.bar.update(self.tasks[title], completed=done, description=f"{title}  {note}".rstrip())

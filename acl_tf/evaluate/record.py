@@ -1,4 +1,4 @@
-"""Evaluation records: a number and everything that it depends on."""
+"""Evaluation records: a value and everything that it depends on."""
 
 import datetime
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ def record(
     model_sha256: str | None,
     seconds: float,
 ) -> Record:
-    """Makes a record.
+    """Returns the record of a measurement.
 
     Args:
-        metric: `accuracy`, `robust_accuracy`, ….
-        value: From 0 to 1.
-        image_set: What was evaluated on; all of it.
-        protocol: Attack, norm, epsilon, steps, seed, …: what makes the number mean something.
-        model_sha256: Of `model.keras`; None where the model is in no folder.
-        seconds: How long it took.
+        metric: Name of the metric: `accuracy`, `robust_accuracy`, ….
+        value: Value from 0 to 1.
+        image_set: Images on which the value was measured, all of them.
+        protocol: Attack, norm, epsilon, steps, seed and everything else that the value depends on.
+        model_sha256: SHA-256 of `model.keras`; None: the model is not in a folder.
+        seconds: Duration of the measurement.
 
     Returns:
         A JSON object. Two evaluations with one seed differ in `date` and `seconds` only.

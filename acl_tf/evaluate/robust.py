@@ -1,4 +1,4 @@
-"""RA: accuracy under any attack of the registry."""
+"""RA: accuracy under an attack of the registry."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -26,16 +26,16 @@ from acl_tf.stochastic import decide, draws_noise, seen_by_attacks
 from acl_tf.training.workers import Workers
 from acl_tf.types import Classifier
 
-# What every record says of an attack that has it, in this order; other settings are in it where they are not the
-# default, so that records of earlier versions stay equal to those of the same attack now.
+# Settings that a record contains whenever the attack has them, in this order. Other settings are added only if they
+# differ from their defaults, so that records of earlier versions equal those of the same attack today.
 SAID = ("norm", "epsilon", "step_size", "steps", "restarts", "start", "momentum", "loss", "targeted", "eot")
 
 
 class RobustAccuracy(Evaluator):
-    """Accuracy under an attack of `ATTACKS`, whose settings come before those of the evaluation.
+    """Accuracy under an attack of `ATTACKS`; its settings are those of the attack and those of the evaluation.
 
     Args:
-        name: Name of the attack, as records call it: `pgd20`, ….
+        name: Name of the attack, as it is written into records: `pgd20`, ….
         **settings: Keys and values of the attack's `Settings` and of `RobustAccuracy.Settings`.
 
     Example:
@@ -51,14 +51,13 @@ class RobustAccuracy(Evaluator):
     """
 
     class Settings(Section):
-        """What an evaluation adds to the settings of an attack.
+        """The settings that an evaluation adds to those of an attack.
 
         Attributes:
-            restarts: Number of starts; an image counts as robust only if it withstands all.
-            loss: What the attack raises: `cross_entropy`, `margin` or `dlr`.
-            targeted: Whether each image is driven to the class that the model finds second most likely.
-            eot: How many gradients of a stochastic model are averaged at every step; none: 20 of a smoothed one, else
-                1.
+            restarts: Number of runs from different starts; an image counts as robust only if it withstands all of them.
+            loss: Loss that the attack raises: `cross_entropy`, `margin` or `dlr`.
+            targeted: Whether the attack drives each image to the wrong class that the model finds most likely.
+            eot: Number of gradients that are averaged at every step; None: 20 for a smoothed model, else 1.
         """
 
         restarts: Count = 1
@@ -99,10 +98,10 @@ class RobustAccuracy(Evaluator):
         Args:
             evaluation: Images, seed, batch size.
             model: Function from images in [0, 1] to logits, in inference mode.
-            crafted_on: The model that the attack sees; None: `model`. Another one makes it a black-box transfer.
+            crafted_on: Model that the attack sees; None: `model`. With another model it is a black-box transfer.
 
         Returns:
-            The record, and which images withstand the attack, boolean of shape `(n,)`.
+            The record, and a mask of the images that withstand the attack, boolean of shape `(n,)`.
 
         Raises:
             DataError: If there are no labels.
@@ -112,7 +111,12 @@ class RobustAccuracy(Evaluator):
         return evaluation.measure("robust_accuracy", predict, protocol)
 
     def protocol(self, seed: int, stochastic: bool = False) -> dict[str, Any]:
-        """Returns what a record says of the attack; `stochastic`: whether it sees a model that draws noise."""
+        """Returns the record's entries about the attack.
+
+        Args:
+            seed: Seed of the random starts.
+            stochastic: Whether the attack sees a model that draws noise.
+        """
         values = {**self.settings.model_dump(), "eot": resolved_eot(self.settings.eot, stochastic)}
         if self.attack.norm is not None:
             values["norm"] = self.attack.norm
@@ -130,13 +134,13 @@ class RobustAccuracy(Evaluator):
         crafted_on: Classifier | None = None,
         workers: Workers | None = None,
     ) -> Predictor:
-        """Returns what attacks images, each from starts of its own index, and predicts their logits.
+        """Returns a predictor that attacks images and returns the logits of the attacked images.
 
         Args:
-            model: The model that is evaluated.
-            seed: Seed of the random starts.
-            crafted_on: The model that the attack sees; None: `model`.
-            workers: Workers that attack together; None: this process.
+            model: Model to evaluate.
+            seed: Seed of the random starts, which also depend on the image's index.
+            crafted_on: Model that the attack sees; None: `model`.
+            workers: Workers that attack together; None: this process, on one device.
         """
         crafted_on = crafted_on or model
         stochastic = draws_noise(crafted_on)
@@ -148,10 +152,10 @@ class RobustAccuracy(Evaluator):
             def decision(attacked: tf.Tensor) -> tf.Tensor:
                 return decide(model, attacked, indices)
 
-            # An image counts as robust only if it withstands every start: the one of the largest margin is kept.
+            # An image counts as robust only if it withstands every start, so the largest margin is kept.
             seeds = [restart_seed(step_seed(seed, 0), restart) for restart in range(self.settings.restarts)]
             starts = [starts_of_images(attack, images, indices, functools.partial(fold_in, one)) for one in seeds]
-            # Of a smoothed model it is the vote that counts, not one draw of its noise.
+            # For a smoothed model the vote counts, not one draw of its noise.
             score = _margin(decision if stochastic else seen, labels)
             return decision(worst_of(attack, images, self._loss(seen, images, labels), starts, score).images)
 
@@ -169,21 +173,21 @@ class RobustAccuracy(Evaluator):
 
 @functools.cache
 def _settings_of(name: str) -> type[Section]:
-    """Returns the settings of an attack and of its evaluation; what the name stands for is fixed."""
+    """Returns the class of the settings of an attack and its evaluation; those that the name implies are fixed."""
     attack = ATTACKS[name]
     fixed: dict[str, Any] = {key: (Literal[value], value) for key, value in attack.fixed.items()}
     return create_model(f"{attack.__name__}Settings", __base__=(RobustAccuracy.Settings, attack.Settings), **fixed)
 
 
 def restart_seed(seed: tf.Tensor, restart: int) -> tf.Tensor:
-    """Returns the seed of the starts of one run, by its number from 0."""
+    """Returns the seed of the starts of a run; `restart` is the number of the run, from 0."""
     return seed if restart == 0 else fold_in(seed, -restart)
 
 
 def starts_of_images(
     attack: Attack, images: tf.Tensor, indices: tf.Tensor, seed_of: Callable[[tf.Tensor], tf.Tensor]
 ) -> Any:
-    """Draws where an attack starts, for each image by itself: the batch changes nothing.
+    """Draws the starts of an attack for each image separately, so that they do not depend on the batch.
 
     Args:
         attack: The attack.

@@ -1,4 +1,4 @@
-"""From a classifier to its records: what `acl-tf evaluate` does."""
+"""The evaluation of a classifier, as `acl-tf evaluate` runs it."""
 
 import contextlib
 import functools
@@ -32,29 +32,29 @@ def evaluate(
     """Measures a classifier and adds the records to its folder.
 
     Args:
-        config: What to measure.
-        output: Folder for the records, and for what an interrupted evaluation has done; the chief writes it.
-        resume: Whether that is taken up again.
-        workers: That measure together; None: this process, on one device.
+        config: Configuration of the evaluation.
+        output: Folder for the records and for unfinished measurements; only the chief writes to it.
+        resume: Whether unfinished measurements of an earlier evaluation are continued.
+        workers: Workers that measure together; None: this process, on one device.
 
     Returns:
         The records, in the order in which they were measured.
 
     Raises:
         AclTfError: If anything about model, images, attacks or workers is wrong.
-        Interrupted: If a signal asked for an end.
+        Interrupted: If a signal asked the process to end.
     """
     workers = workers or Workers()
     output = output.resolve()
-    tf.config.experimental.enable_tensor_float_32_execution(False)  # what is reported is full precision
+    tf.config.experimental.enable_tensor_float_32_execution(False)  # results are reported in full precision
     with workers.agreement(config) as same:
         model, surrogate = load_classifiers(config)
         check_settings(config, model, surrogate, output, workers.replicas)
-        first = CORRUPTIONS[0], SEVERITIES[0]  # what stands in where no other images are needed
+        first = CORRUPTIONS[0], SEVERITIES[0]  # used if there are only corruptions
         images = load_images(config.data, model) if config.evaluators() else load_corrupted(config, model, *first)
         same["images"] = [model.sha256, surrogate and surrogate.sha256, *fingerprint_with_labels(images)]
     with workers.watched(), workers.strategy.scope():
-        if workers.replicas > 1:  # again: a copy for each replica
+        if workers.replicas > 1:  # loaded again, to have a copy on each replica
             model, surrogate = load_classifiers(config)
         target = build_target(config, model, surrogate)
     unfinished = Unfinished(output, resume) if workers.is_chief else None
@@ -86,14 +86,14 @@ def evaluate(
 
 
 def load_classifiers(config: EvaluateConfig) -> tuple[LoadedClassifier, LoadedClassifier | None]:
-    """Loads what is evaluated, and the surrogate if there is one; raises as `load_classifier`."""
+    """Loads the model to evaluate, and the surrogate if there is one; raises the errors of `load_classifier`."""
     return load_classifier(config.model), load_classifier(config.surrogate) if config.surrogate else None
 
 
 def check_settings(
     config: EvaluateConfig, model: LoadedClassifier, surrogate: LoadedClassifier | None, output: Path, replicas: int = 1
 ) -> None:
-    """Says what cannot work before anything takes long.
+    """Checks, before anything expensive begins, that the evaluation can run.
 
     Raises:
         UsageError: If model, surrogate, attacks, replicas, corrupted images and output folder do not go together.
@@ -118,15 +118,15 @@ def check_settings(
 
 
 def build_target(config: EvaluateConfig, model: LoadedClassifier, surrogate: LoadedClassifier | None) -> Target:
-    """Returns what is evaluated, smoothed where the configuration says so.
+    """Returns the model to evaluate, smoothed if the configuration says so.
 
-    Attacks on a smoothed model see one draw of the noise at a time, and average over as many as `eot` says; a
-    surrogate is seen as it is.
+    Attacks on a smoothed model see one draw of the noise at a time, and average over `eot` draws. A surrogate is not
+    smoothed.
 
     Args:
-        config: What to measure.
-        model: That is evaluated.
-        surrogate: On which attacks are crafted; None: on `model`.
+        config: Configuration of the evaluation.
+        model: Classifier to evaluate.
+        surrogate: Classifier on which attacks are crafted; None: `model`.
     """
     if config.sigma is None:
         return Target(model.logits, (surrogate or model).attacked, len(model.classes))
@@ -144,14 +144,14 @@ def measurements(
     model: LoadedClassifier,
     surrogate: LoadedClassifier | None,
 ) -> Iterator[Record]:
-    """Yields the records that a configuration asks for, as they are measured.
+    """Yields the records that a configuration asks for, each as soon as it is measured.
 
     Args:
-        config: What to measure.
+        config: Configuration of the evaluation.
         evaluation: Images, seed, batch size.
-        target: What is evaluated.
-        model: Of which it was made.
-        surrogate: On which attacks are crafted; None: on `model`.
+        target: Model to evaluate.
+        model: Classifier from which `target` was made.
+        surrogate: Classifier on which attacks are crafted; None: `model`.
     """
     noise = {"sigma": config.sigma, "samples": config.resolved_samples} if config.sigma else {}
     plain = evaluation.about({**noise, "seed": config.seed} if noise else {})

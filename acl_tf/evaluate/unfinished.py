@@ -1,4 +1,4 @@
-"""What an interrupted evaluation has done: per-image results that survive it."""
+"""Storage for unfinished evaluations: per-image results that survive an interruption."""
 
 import hashlib
 import json
@@ -15,20 +15,20 @@ import numpy as np
 from acl_tf.files import write_npz_atomically
 
 logger = logging.getLogger(__name__)
-# What reading a damaged `.npz` file raises.
+# Errors that reading a damaged `.npz` file raises.
 UNREADABLE: tuple[type[Exception], ...] = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError)
 UNREADABLE += (RuntimeError, zipfile.BadZipFile, zlib.error, struct.error)
 
 
 @dataclass
 class PartialResult:
-    """Arrays that say what is done of a measurement, and the file that remembers them.
+    """The results of a measurement so far, and the file that stores them.
 
     Attributes:
-        arrays: As they are at the beginning; what is read has the same names and types and, but for an empty one, which
-            grows, the same shapes.
-        file: None where nothing is kept.
-        seconds: How long it took.
+        arrays: Arrays of results. Those that are read must have the names, types and shapes of the initial ones; only
+            an array that is empty at first may grow.
+        file: File that stores the arrays; None: they are not stored.
+        seconds: Time that the measurement has taken so far.
     """
 
     arrays: dict[str, np.ndarray]
@@ -36,7 +36,7 @@ class PartialResult:
     seconds: float = 0.0
 
     def read(self) -> None:
-        """Takes up what the file remembers: nothing where it is damaged, which is said."""
+        """Reads the arrays from the file; if it is damaged, warns and keeps the initial ones."""
         if self.file is None:
             return
         try:
@@ -61,11 +61,11 @@ class PartialResult:
 
 
 class Unfinished:
-    """What evaluations have done of their measurements: a file each in one folder, which several may share.
+    """A store of unfinished measurements: one file each, in a folder that several evaluations may share.
 
     Args:
-        folder: Of the files.
-        resume: Whether what an earlier evaluation left is taken up.
+        folder: Folder of the files.
+        resume: Whether measurements that an earlier evaluation left unfinished are continued.
     """
 
     def __init__(self, folder: Path, resume: bool = True) -> None:
@@ -74,11 +74,11 @@ class Unfinished:
         self.files: list[Path] = []
 
     def result(self, measurement: Any, arrays: dict[str, np.ndarray]) -> PartialResult:
-        """Returns what is done of a measurement.
+        """Returns the finished part of a measurement.
 
         Args:
-            measurement: JSON that tells it from every other one.
-            arrays: Of a measurement of which nothing is done.
+            measurement: JSON value that identifies the measurement.
+            arrays: Arrays of a measurement that has not begun.
         """
         key = hashlib.sha256(json.dumps(measurement, sort_keys=True).encode()).hexdigest()[:24]
         self.files.append(self.folder / f"unfinished-{key}.npz")

@@ -24,12 +24,12 @@ from acl_tf.training.workers import Workers
 from acl_tf.types import Classifier
 
 CALIBRATED_ON = "cifar10"
-# Of a protocol: what a mean over strengths has several of.
+# Keys of a protocol that a mean over strengths leaves out.
 OF_ONE_STRENGTH = ("epsilon", "unit", "step_size")
 
 
 def _distortions(value: str) -> str:
-    """Returns names joined by `+` in the order of the table."""
+    """Returns the names of distortions, joined by `+`, in the order of the table."""
     names = value.split("+")
     unknown = [name for name in names if name not in DISTORTIONS]
     if unknown or len(set(names)) < len(names):
@@ -39,7 +39,7 @@ def _distortions(value: str) -> str:
 
 
 def _strengths(value: str) -> str:
-    """Returns numbers joined by `+` in ascending order."""
+    """Returns the numbers of strengths, joined by `+`, in ascending order."""
     numbers = value.split("+")
     if not set(numbers) <= {str(strength) for strength in STRENGTHS} or len(set(numbers)) < len(numbers):
         raise ValueError("different ones of 1 to 6, joined by +")
@@ -51,26 +51,26 @@ as_text = BeforeValidator(lambda value: str(value) if type(value) is int else va
 
 
 class UnforeseenAccuracy(Evaluator):
-    """Accuracy under every distortion at every strength, under every distortion, and over all of them.
+    """Accuracy under each distortion at each strength, with the means over strengths and over distortions.
 
-    `protocol.distortion` names the distortion, or is `mean_10` for the mean of ten; `protocol.strength` is 1 to 6, or
-    `mean`. Where a distortion is calibrated and measured at all strengths, a record with the metric `uar` follows its
-    mean; the last is the mean of these. One distortion alone has no mean over several.
+    `protocol.distortion` is the name of the distortion, or `mean_10` for the mean of ten; `protocol.strength` is 1 to
+    6, or `mean`. If a distortion is calibrated and measured at all strengths, a record with the metric `uar` follows
+    its mean. The last records are the means over distortions, of accuracies and of UAR, if there are at least two.
 
     Reference: Kang et al., "Testing Robustness Against Unforeseen Adversaries", arXiv 1908.08016; code:
     ddkang/advex-uar, advex_uar/eval/evaluator.py.
     """
 
     class Settings(Section):
-        """The distortions of Kang et al., each at several strengths.
+        """Settings of the distortions of Kang et al., each at several strengths.
 
         Attributes:
-            distortions: Names, joined by `+`.
-            strengths: Numbers from 1 to 6, joined by `+`; UAR needs all.
+            distortions: Names of the distortions, joined by `+`.
+            strengths: Numbers from 1 to 6, joined by `+`; UAR needs all of them.
             steps: Number of steps; the published evaluation took 200.
-            targets: `random`: towards another class, drawn for each image, as ATA was measured; `none`: only away from
-                the label, which finds more.
-            eot: How many losses of a stochastic model are averaged at every step; none: 20 of a smoothed one, else 1.
+            targets: Target of the attack. `random`: another class, drawn for each image, as when ATA was measured;
+                `none`: any class but the label, a stronger attack.
+            eot: Number of losses that are averaged at every step; None: 20 for a smoothed model, else 1.
 
         Reference: Kang et al., "Testing Robustness Against Unforeseen Adversaries", arXiv 1908.08016;
         ddkang/advex-uar, README, "CIFAR-10 calibrations", and advex_uar/analysis/calibrations/cifar-10/calibs.out.
@@ -98,7 +98,7 @@ class UnforeseenAccuracy(Evaluator):
         self.check_size(about.image_size, about.image_size)
 
     def check_size(self, height: int | None, width: int | None) -> None:
-        """Raises UsageError where JPEG would have to fill up images of this size; None: it is not known yet."""
+        """Raises `UsageError` if JPEG would have to pad images of this size; None: the size is not known yet."""
         fits = height is None or width is None or (height % 16 == 0 and width % 16 == 0)
         if not fits and any(distortion.startswith("jpeg") for distortion in self.distortions):
             others = "+".join(distortion for distortion in DISTORTIONS if not distortion.startswith("jpeg"))
@@ -131,7 +131,7 @@ class UnforeseenAccuracy(Evaluator):
         return evaluation.measure("robust_accuracy", predict, protocol)[0]
 
     def protocol(self, seed: int, distortion: str, strength: int, stochastic: bool = False) -> dict[str, Any]:
-        """Returns what a record says of one distortion at one strength.
+        """Returns the protocol of the record of one distortion at one strength.
 
         Args:
             seed: Seed of starts and target classes.
@@ -157,14 +157,14 @@ class UnforeseenAccuracy(Evaluator):
     def predictor(
         self, target: Target, distortion: str, strength: int, seed: int = 0, workers: Workers | None = None
     ) -> Predictor:
-        """Returns what distorts images and predicts their logits.
+        """Returns a predictor that distorts images and returns the logits of the distorted images.
 
         Args:
-            target: What is attacked.
+            target: Model to attack.
             distortion: Name of the distortion.
             strength: Strength, from 1 to 6.
-            seed: With the distortion and an image's index, all that the image's start and target class depend on.
-            workers: Workers that attack together; None: this process.
+            seed: Seed of starts and target classes, which also depend on the distortion and on the image's index.
+            workers: Workers that attack together; None: this process, on one device.
         """
         attack = DISTORTIONS[distortion].build(strength, self.settings.steps)
         place = list(DISTORTIONS).index(distortion)
@@ -194,11 +194,11 @@ class UnforeseenAccuracy(Evaluator):
 
 
 def mean_record(records: list[Record], changes: Mapping[str, Any]) -> Record:
-    """Returns the record of the mean of several.
+    """Returns the record of the mean of several records.
 
     Args:
-        records: Of the same images.
-        changes: What its protocol says that theirs do not.
+        records: Records of the same images.
+        changes: Entries of the mean's protocol that replace those of the records.
     """
     kept = {key: value for key, value in records[0]["protocol"].items() if key not in OF_ONE_STRENGTH}
     value = sum(record["value"] for record in records) / len(records)
@@ -207,11 +207,11 @@ def mean_record(records: list[Record], changes: Mapping[str, Any]) -> Record:
 
 
 def uar_records(mean: Record, distortion: str) -> list[Record]:
-    """Returns the record of UAR, or none where it is not defined.
+    """Returns a list with the record of UAR, empty if UAR is not defined.
 
     Args:
-        mean: Of the accuracies under the distortion.
-        distortion: Its name.
+        mean: Record of the mean accuracy over the strengths of the distortion.
+        distortion: Name of the distortion.
 
     Reference: Kang et al., "Testing Robustness Against Unforeseen Adversaries", arXiv 1908.08016;
     ddkang/advex-uar, README, "Definition of UAR".

@@ -12,8 +12,8 @@ def worst_case(measured: Sequence[Measured | tuple[Record, np.ndarray]]) -> Reco
     """Returns the record of the images that withstand every attack.
 
     Args:
-        measured: For each attack on the same images its record, and which images withstand it, boolean of shape
-            `(n,)`.
+        measured: Record of each attack, with a mask of the images that withstand it, boolean of shape `(n,)`; all
+            attacks are on the same images.
 
     Raises:
         ValueError: If there is no attack.

@@ -38,7 +38,7 @@ class Phase(NamedTuple):
 
     Attributes:
         epsilon: The radius.
-        steps: How many, after a first look at the point where the phase begins.
+        steps: Number of steps; the phase evaluates the model once more, at the point where it begins.
     """
 
     epsilon: float
@@ -46,14 +46,14 @@ class Phase(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """What holds at each look at the model: arrays with an entry a look.
+    """The schedule of the attack: arrays with one entry per evaluation of the model.
 
     Attributes:
         epsilon: Radius of the phase.
-        first: Whether the look is the first of its phase.
+        first: Whether the evaluation is the first of its phase.
         last: Whether it is the last of its phase.
-        final: Whether it belongs to the last phase: only there are images in the ball that the attack is about.
-        window: At a checkpoint the number of steps since the one before; else 0.
+        final: Whether it belongs to the last phase, the only one whose images lie in the ball of the attack.
+        window: Number of steps since the previous checkpoint, where this evaluation is a checkpoint; else 0.
     """
 
     epsilon: np.ndarray
@@ -63,32 +63,33 @@ class Schedule(NamedTuple):
     window: np.ndarray
 
     def at(self, number: tf.Tensor) -> "Schedule":
-        """Returns what holds at some looks, as tensors of the shape of `number`."""
+        """Returns the entries of the evaluations numbered `number`, as tensors of its shape."""
         return Schedule(*(tf.gather(tf.constant(column), tf.minimum(number, len(column) - 1)) for column in self))
 
 
 class APGD(StepwiseAttack):
-    """Gradient steps with momentum; where progress stalls, the step is halved and goes on from the best point so far.
+    """Takes gradient steps with momentum; where progress stalls, halves the step and returns to the best point so far.
 
-    Whether it stalls is asked at checkpoints that come ever more often: after 22 % of the steps, and then after 3 %
-    fewer each time, at least 6 %. It does where the loss rose in no more than three quarters of the steps since the
-    last one, or where neither the step size nor the best loss has changed since.
+    Progress is checked at checkpoints that become more frequent: the first comes after 22 % of the steps, and each
+    interval is 3 % of the steps shorter than the one before, down to 6 %. Progress has stalled if the loss rose in no
+    more than three quarters of the steps since the last checkpoint, or if neither the step size nor the best loss has
+    changed since then.
 
-    A subclass knows the ball.
+    Each subclass defines the ball.
 
     Args:
         epsilon: Radius of the ball, in pixels of [0, 1].
         loss: `cross_entropy` (APGD-CE), `dlr` (APGD-DLR) or `targeted_dlr` (APGD-T).
         steps: Number of steps.
-        draws: How many gradients of a stochastic model are averaged at every step (EOT).
-        phases: Balls of the first steps, larger than that of the attack; none: all steps are in that.
+        draws: Number of gradients of a stochastic model that are averaged at every step (EOT).
+        phases: Phases of the attack, the early ones in larger balls; None: one phase, in the ball of `epsilon`.
 
     Reference: Croce and Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free
     Attacks", ICML 2020, section 3 and Algorithm 1.
     """
 
     ball: Ball
-    #: Share of rising steps below which a checkpoint halves the step size.
+    #: Share of steps that raised the loss at or below which a checkpoint halves the step size.
     rho = 0.75
 
     def __init__(
@@ -111,7 +112,7 @@ class APGD(StepwiseAttack):
         self.schedule = self.make_schedule()
 
     def make_schedule(self) -> Schedule:
-        """Returns what holds at each look at the model, all phases one after the other."""
+        """Returns the schedule of all phases, one after the other."""
         columns: list[list] = [[], [], [], [], []]
         for phase in self.phases:
             looks = phase.steps + 1
@@ -123,7 +124,7 @@ class APGD(StepwiseAttack):
         return Schedule(*map(np.array, columns))
 
     def windows(self, steps: int) -> list[int]:
-        """Returns the length of the window that ends at each look, or 0 where none does."""
+        """Returns for each evaluation the length of the window that ends there, or 0 if none does."""
         length, shortest = max(int(0.22 * steps), 1), max(int(0.06 * steps), 1)
         windows, begin = [0] * (steps + 1), 0
         while begin + length <= steps:
@@ -169,17 +170,17 @@ class APGD(StepwiseAttack):
         return Step({**state, "images": further, "previous": base}, images, found)
 
     def noise(self, attacked: Attacked) -> tf.Tensor:
-        """Draws where to start, relative to the images: on the surface of the ball."""
+        """Draws the initial perturbations, on the surface of the ball."""
         shape = attacked.images.shape[1:]
         return self.ball.scaled(draw_each(attacked.seeds, lambda seed: self.ball.direction(shape, seed)), self.epsilon)
 
     def adaptation(self, attacked: Attacked) -> State:
-        """Returns what `adapt` keeps of its own."""
+        """Returns the entries of the initial state that only `adapt` uses."""
         ones = tf.ones_like(attacked.labels, tf.float32)
         return {"rises": ones, "checked_loss": ones, "reduced": tf.ones_like(attacked.labels, tf.bool)}
 
     def adapt(self, attacked: Attacked, state: State, now: Schedule) -> tuple[State, tf.Tensor]:
-        """Changes the step sizes at checkpoints; returns which images go back to their best points."""
+        """Adapts the step sizes at checkpoints, and returns which images go back to their best points."""
         rises = tf.where(now.first, 0.0, state["rises"] + tf.cast(state["rose"], tf.float32))
         checked_loss = tf.where(now.first, state["best_loss"], state["checked_loss"])
         reduced = now.first | state["reduced"]
@@ -198,7 +199,7 @@ class APGD(StepwiseAttack):
     def ascend(
         self, attacked: Attacked, state: State, now: Schedule, base: tf.Tensor, gradient: tf.Tensor
     ) -> tf.Tensor:
-        """Returns the images one step on: three quarters of the step, and a quarter of the one before."""
+        """Returns the images after one step: three quarters of the new step plus a quarter of the previous one."""
         size = each(state["step_size"], base)
         direct = self.ball.project(base + size * self.ball.ascent(base, gradient), attacked.images, self.epsilon)
         share = each(tf.where(now.first, 1.0, 0.75), base)
@@ -206,7 +207,7 @@ class APGD(StepwiseAttack):
         return self.ball.project(moved, attacked.images, self.epsilon)
 
     def enter(self, attacked: Attacked, state: State, number: tf.Tensor) -> tf.Tensor:
-        """Returns where the phase begins that begins at a look: the best point so far, in the ball of that phase."""
+        """Returns the first point of the phase that begins at `number`: the best point so far, in the phase's ball."""
         return state["best"]
 
 
@@ -223,25 +224,25 @@ class L2APGD(APGD):
 
 
 class L1APGD(APGD):
-    """APGD in the l1 ball, by sparse steps whose sparsity follows that of the best point so far.
+    """APGD in the l1 ball, with sparse steps whose sparsity follows that of the best point so far.
 
-    A step moves the pixels with the largest gradients, all by the same amount. After every 4 % of the steps, where the
-    best point has become sparser by 5 %, the step size is set back to `epsilon`, and the image to that point; where it
-    has not, the step size is divided by 1.5.
+    A step moves the pixels with the largest gradients, all by the same amount. After every 4 % of the steps, if the
+    best point has become sparser by 5 %, the step size is reset to `epsilon` and the image to that point; otherwise
+    the step size is divided by 1.5.
 
-    The first phases are in larger balls: `L1APGD.phases_of`.
+    The early phases can be in larger balls: see `L1APGD.phases_of`.
 
     Reference: Croce and Hein, "Mind the Box: l1-APGD for Sparse Adversarial Attacks on Image Classifiers", ICML 2021,
     Algorithm 1 and section 3.3.
     """
 
     ball = L1()
-    #: The share of the pixels that move at first; the step size's divisor, and that of the smallest step size.
+    #: Share of the pixels that move at first; divisor of the step size; `epsilon` divided by the smallest step size.
     share, divisor, smallest = 0.2, 1.5, 10.0
 
     @staticmethod
     def phases_of(epsilon: float, steps: int) -> list[Phase]:
-        """Returns 30 % of the steps in a ball three times as large, 30 % in one twice as large, and the others."""
+        """Returns three phases: 30 % of the steps in a ball of 3 epsilon, 30 % in one of 2 epsilon, then epsilon."""
         early = math.ceil(0.3 * steps)
         return [Phase(3 * epsilon, early), Phase(2 * epsilon, early), Phase(epsilon, steps - 2 * early)]
 
@@ -261,7 +262,7 @@ class L1APGD(APGD):
     def adapt(self, attacked: Attacked, state: State, now: Schedule) -> tuple[State, tf.Tensor]:
         pixels = float(np.prod(attacked.images.shape[1:]))
         support = tf.reduce_sum(tf.cast(state["best"] != attacked.images, tf.float32), PIXELS)
-        # With one phase the start is dense noise, which says nothing of how sparse a good point is.
+        # With one phase the start is dense noise, which says nothing about how sparse a good point is.
         dense = len(self.phases) == 1
         moving = tf.where(now.first, self.share if dense else support / pixels / self.divisor, state["moving"])
         known = tf.where(now.first, pixels if dense else support, state["support"])
@@ -295,5 +296,5 @@ class L1APGD(APGD):
         return self.ball.displace(attacked.images, images - attacked.images, epsilon)
 
 
-#: By norm.
+#: Classes of APGD, by norm.
 APGD_NORMS: dict[str, type[APGD]] = {"linf": LinfAPGD, "l2": L2APGD, "l1": L1APGD}

@@ -1,4 +1,4 @@
-"""What speaks against a number of AutoAttack, and what to use instead.
+"""Checks that warn where a result of AutoAttack is not to be trusted, and say what to use instead.
 
 Reference: https://github.com/fra31/auto-attack/blob/master/flags_doc.md
 """
@@ -13,9 +13,9 @@ from acl_tf.losses.cross_entropy import cross_entropy
 from acl_tf.losses.margin import margin
 from acl_tf.types import Classifier
 
-IMAGES = 64  # that are looked at
+IMAGES = 64  # number of images that the checks use
 REPEATS = 5
-# Least classes: DLR divides by the distance to the third largest logit, its targeted form to the fourth.
+# Smallest number of classes: DLR divides by the distance to the third largest logit, targeted DLR to the fourth.
 CLASSES = {"apgd-dlr": 3, "apgd-t": 4}
 
 
@@ -24,10 +24,10 @@ class UnsuitableModelError(ValueError):
 
 
 def check_classes(classes: int, attacks: Collection[str]) -> None:
-    """Checks that the losses of all attacks are defined.
+    """Checks that there are enough classes for the losses of all attacks.
 
     Raises:
-        UnsuitableModelError: If one is not.
+        UnsuitableModelError: If there are too few.
     """
     too_few = [name for name in attacks if classes < CLASSES.get(name, 2)]
     if too_few:
@@ -39,10 +39,10 @@ def check_classes(classes: int, attacks: Collection[str]) -> None:
 
 
 def check_shape(shape: Sequence[int], attacks: Collection[str]) -> None:
-    """Checks that images have a shape that all attacks can work on.
+    """Checks that all attacks can work on images of a shape.
 
     Raises:
-        UnsuitableModelError: If one cannot.
+        UnsuitableModelError: If one of them cannot.
     """
     if "square" in attacks and shape[0] != shape[1]:
         raise UnsuitableModelError(
@@ -60,17 +60,18 @@ def check_model(
     rand: bool,
     batch_size: int = IMAGES,
 ) -> list[str]:
-    """Returns what is suspicious about a model, on a few images.
+    """Returns warnings about what is suspicious in a model, judged on a few images.
 
     Args:
-        model: From images to logits.
-        crafted_on: What attacks differentiate; None: `model`.
-        images: Of shape `(n, height, width, channels)`; the first that the model gets right are looked at, 64 at most.
-        labels: Of shape `(n,)`.
-        logits: Of these images, of shape `(n, classes)`.
+        model: Function from images to logits.
+        crafted_on: Function that attacks differentiate; None: `model`.
+        images: Images, of shape `(n, height, width, channels)`; at most 64 are used, the first that the model gets
+            right.
+        labels: Labels, of shape `(n,)`.
+        logits: Logits of the images, of shape `(n, classes)`.
         gradients: Whether any attack follows gradients.
         rand: Whether the attacks are made for stochastic models.
-        batch_size: How many images are looked at at once; it does not change what is said.
+        batch_size: Number of images in a batch; it does not change the warnings.
 
     Raises:
         UnsuitableModelError: If no gradient reaches the images.
@@ -87,7 +88,7 @@ def check_model(
 
 
 def stochastic(model: Classifier, images: np.ndarray, batch_size: int) -> str | None:
-    """Returns a warning where the same images get other logits again."""
+    """Returns a warning if the same images get different logits a second time."""
     predict = tf.function(model)
     logits = np.stack([in_batches(predict, batch_size, images) for _ in range(REPEATS)])
     directions = logits / (np.linalg.norm(logits, axis=-1, keepdims=True) + 1e-10)
@@ -100,7 +101,7 @@ def stochastic(model: Classifier, images: np.ndarray, batch_size: int) -> str | 
 
 
 def probabilities(logits: np.ndarray) -> str | None:
-    """Returns a warning where logits are probabilities."""
+    """Returns a warning if the logits are probabilities."""
     in_range = logits.min() >= -1e-5 and logits.max() <= 1 + 1e-5
     if not (in_range and np.abs(logits.sum(axis=1) - 1).max() < 1e-5):
         return None
@@ -111,7 +112,7 @@ def probabilities(logits: np.ndarray) -> str | None:
 
 
 def saturation(logits: np.ndarray) -> str | None:
-    """Returns a warning where softmax leaves nothing to the other classes, in float32."""
+    """Returns a warning if the softmax, in float32, is exactly 0 for all classes but one."""
     losses = cross_entropy(tf.constant(logits), tf.constant(logits.argmax(axis=1))).numpy()
     saturated = int((losses == 0).sum())
     if not saturated:
@@ -125,7 +126,7 @@ def saturation(logits: np.ndarray) -> str | None:
 def zero_gradients(
     model: Classifier, images: np.ndarray, labels: np.ndarray, classes: int, batch_size: int
 ) -> str | None:
-    """Returns a warning where the margin does not change with the pixels.
+    """Returns a warning if the gradient of the margin is zero.
 
     Raises:
         UnsuitableModelError: If no gradient reaches the images.
@@ -153,11 +154,11 @@ def zero_gradients(
 
 
 def check_square(survivors: Mapping[str, int], images: int) -> list[str]:
-    """Returns a warning where the attack that sees no gradients broke what the others could not.
+    """Returns a warning if Square, which uses no gradients, broke images that the other attacks could not.
 
     Args:
-        survivors: How many images were robust after each attack, in their order, `clean` first.
-        images: How many there are.
+        survivors: Number of robust images after each attack, in the order of the attacks, `clean` first.
+        images: Number of all images.
     """
     names = list(survivors)
     place = names.index("square") if "square" in names else 0

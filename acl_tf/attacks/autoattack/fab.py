@@ -1,4 +1,4 @@
-"""FAB: looks for the nearest image that the model gets wrong."""
+"""FAB: searches for the nearest image that the model gets wrong."""
 
 import tensorflow as tf
 
@@ -18,19 +18,20 @@ from acl_tf.randomness import draw_each
 
 
 class FAB(StepwiseAttack):
-    """Fast adaptive boundary attack: steps to where the model, linearised, changes its mind.
+    """Fast adaptive boundary attack: steps to the decision boundary of the linearised model.
 
-    A step goes a little beyond the linearised boundary, from the point reached and, with a small weight, from the image
-    itself. Where the model then gets it wrong, the point is drawn back towards the image, by a tenth of the way.
+    A step projects both the current point and the image itself onto the linearised boundary, goes a little beyond it,
+    and averages the two, with a small weight on the image's. If the model then gets the point wrong, the point is drawn
+    back towards the image, by a tenth of the way.
 
-    It looks for the nearest such point, so it does not depend on `epsilon`; an image is found where one lies in the
-    ball. The first restart begins at the image itself, the others at random, half a radius away.
+    The search for the nearest misclassified point does not depend on `epsilon`; it succeeds once a point that it finds
+    lies in the ball. The first restart begins at the image itself, the others at random, half a radius away.
 
     Args:
         epsilon: Radius of the ball, in pixels of [0, 1].
         steps: Number of steps.
-        targeted: Whether the boundary to the target class is meant (FAB-T), or else that to the class whose linearised
-            boundary is nearest, for which every step differentiates every class.
+        targeted: Whether to step to the boundary of the target class (FAB-T); otherwise, to that of the class whose
+            linearised boundary is nearest, for which every step differentiates every class.
         norm: `linf`, `l2` or `l1`.
 
     Reference: Croce and Hein, "Minimally Distorted Adversarial Examples with a Fast Adaptive Boundary Attack", ICML

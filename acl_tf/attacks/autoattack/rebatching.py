@@ -1,4 +1,4 @@
-"""Many images through a batch of one size: where an image is done, the next one takes its place."""
+"""Attacks many images in a batch of fixed size: when an image is done, the next one takes its place."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from acl_tf.randomness import fold_in
 from acl_tf.stochastic import decide, draws_noise
 from acl_tf.types import Classifier
 
-DRAWS = 1000  # more than any step takes, so that no two steps share one
-# Two logits this near to each other, relative to their size, change places with the size of the batch.
+DRAWS = 1000  # more draws than any step takes, so that no two steps share a seed
+# Two logits this close, relative to their size, may change their order with the size of the batch.
 TIE = 1e-6
 
 
@@ -21,10 +21,10 @@ class Job(NamedTuple):
     """One run of an attack on one image.
 
     Attributes:
-        image: Which one.
-        number: The how-manieth job of the image this is.
-        target: The class that a targeted attack drives to; else any.
-        restart: The how-manieth run with this target it is.
+        image: Index of the image.
+        number: Number of the job, from 0, among those of the image.
+        target: Target class of a targeted attack; not used by others.
+        restart: Number of the restart, from 0, among the runs with this target.
     """
 
     image: int
@@ -37,8 +37,8 @@ class Outcome(NamedTuple):
     """How a job ended.
 
     Attributes:
-        job: Which one.
-        found: An image that the model gets wrong, of shape `(height, width, channels)`; None: the image withstood.
+        job: The job that ended.
+        found: Image that the model gets wrong, of shape `(height, width, channels)`; None: the attack found none.
     """
 
     job: Job
@@ -46,16 +46,16 @@ class Outcome(NamedTuple):
 
 
 class Slots(NamedTuple):
-    """What the places of a batch hold, as tensors.
+    """Contents of the places of a batch, as tensors.
 
     Attributes:
-        rows: The numbers of the images.
-        noise: Seeds of what a stochastic model draws, int32 of shape `(size, 2)`.
-        attacked: Images, labels, ….
-        number: How many steps each has behind it.
-        found: Whether something is found that the model was not asked about yet.
-        adversarial: What it found last.
-        state: Of the attack.
+        rows: Indices of the images.
+        noise: Seeds of the noise of a stochastic model, int32 of shape `(size, 2)`.
+        attacked: Images, labels, targets, restarts and seeds.
+        number: Number of steps that each place has taken.
+        found: Whether the attack has found a candidate that the attacked model has not verified yet.
+        adversarial: Last candidate that the attack found.
+        state: State of the attack.
     """
 
     rows: tf.Tensor
@@ -68,17 +68,17 @@ class Slots(NamedTuple):
 
 
 class Rebatching:
-    """Runs jobs of an attack side by side, each until something is found or its steps are over.
+    """Runs jobs of an attack side by side, each until it succeeds or has taken all its steps.
 
-    All shapes stay what they are, so nothing is traced twice.
+    All shapes are constant, so nothing is traced twice.
 
     Args:
-        attack: What is run.
-        crafted_on: The model that the attack sees.
-        model: The model that is attacked: an image counts as found only where this one gets it wrong.
-        classes: How many logits an image has.
-        size: Of the batch.
-        seed: int32, of shape `(2,)`: of all random numbers of all jobs.
+        attack: The attack.
+        crafted_on: Model that the attack sees.
+        model: Model that is attacked: a candidate counts only if this model gets it wrong.
+        classes: Number of classes.
+        size: Size of the batch.
+        seed: Seed of all random numbers of all jobs, int32 of shape `(2,)`.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Rebatching:
         self.classes = classes
         self.size = size
         self.seed = seed
-        # Where noise decides, every further question is a further chance to be called wrong.
+        # With a random model, every further verification is another chance of a wrong answer: candidates get one only.
         self.once = attack.draws > 1 and not draws_noise(model)
         self._advance = tf.function(self.advance)
         self._refill = tf.function(self.refill)
@@ -105,13 +105,14 @@ class Rebatching:
     def run(
         self, images: np.ndarray, labels: np.ndarray, jobs: Iterable[Job], is_open: Callable[[int], bool]
     ) -> Iterator[list[Outcome]]:
-        """Yields what came of the jobs that ended, again and again, until all have.
+        """Runs jobs until all have ended, and yields the outcomes of those that ended since the last time.
 
         Args:
-            images: float32 in [0, 1], of shape `(n, height, width, channels)`.
-            labels: Integers, of shape `(n,)`.
-            jobs: In the order in which they begin.
-            is_open: Whether an image still matters; its jobs are left out, or given up, where it does not.
+            images: Images in [0, 1], float32 of shape `(n, height, width, channels)`.
+            labels: Labels, integers of shape `(n,)`.
+            jobs: Jobs, in the order in which they begin.
+            is_open: Function from an image's index to whether it is still to be attacked; if not, its jobs are skipped,
+                or stopped.
         """
         waiting = (job for job in jobs if is_open(job.image))
         places: list[Job | None] = [None] * self.size
@@ -137,7 +138,7 @@ class Rebatching:
         places: list[Job | None],
         begun: list[int],
     ) -> Slots:
-        """Returns the slots with jobs that begin; places without a job repeat some other."""
+        """Returns the slots with new jobs in the places `begun`; places without a job repeat some other job."""
         some = next(job for job in places if job)
         jobs = [job or some for job in places]
         rows = [job.image for job in jobs]
@@ -153,7 +154,7 @@ class Rebatching:
         return self._refill(slots, tf.constant(np.isin(np.arange(self.size), begun)), *fresh)
 
     def _ended(self, slots: Slots, places: list[Job | None]) -> Iterator[Outcome]:
-        """Yields what came of the jobs that have ended, and makes room in their places."""
+        """Yields the outcomes of the jobs that have ended, and frees their places."""
         over = slots.number.numpy() >= self.attack.steps
         found = slots.found.numpy() & (over | (not self.once))
         if found.any():
@@ -166,19 +167,19 @@ class Rebatching:
     def begin(
         self, images: tf.Tensor, labels: tf.Tensor, targets: tf.Tensor, restarts: tf.Tensor, jobs: tf.Tensor
     ) -> Slots:
-        """Returns the slots with a job at the first step in each place."""
+        """Returns slots in which every place is at the first step of a new job."""
         seeds = tf.map_fn(lambda job: fold_in(fold_in(self.seed, job[0]), job[1]), jobs)
-        noise = tf.map_fn(lambda seed: fold_in(seed, 0), seeds)  # a key of its own: steps are added to the other half
+        noise = tf.map_fn(lambda seed: fold_in(seed, 0), seeds)  # its second half is added to by each step
         attacked = Attacked(images, labels, targets, restarts, seeds)
         none = tf.zeros_like(labels)
         return Slots(jobs[:, 0], noise, attacked, none, tf.cast(none, tf.bool), images, self.attack.start(attacked))
 
     def refill(self, slots: Slots, begun: tf.Tensor, *fresh: tf.Tensor) -> Slots:
-        """Returns the slots with the jobs that begin in some places, boolean of shape `(size,)`."""
+        """Returns the slots with new jobs in the places where `begun`, boolean of shape `(size,)`, is true."""
         return tf.nest.map_structure(lambda new, old: choose(begun, new, old), self.begin(*fresh), slots)
 
     def advance(self, slots: Slots) -> Slots:
-        """Takes some steps in every place."""
+        """Takes `steps_per_call` steps of the attack in every place."""
         attacked = slots.attacked
 
         def body(
@@ -196,17 +197,17 @@ class Rebatching:
         return Slots(slots.rows, slots.noise, attacked, *rest)
 
     def verify(self, slots: Slots) -> tf.Tensor:
-        """Returns which of the adversarial images the model gets wrong: NaN is, a tie of logits is not."""
+        """Returns which candidates the model gets wrong: logits of NaN are wrong, ties of two logits are not."""
         logits, labels = self._shaped(decide(self.model, slots.adversarial, slots.rows)), slots.attacked.labels
         wrong = is_wrong(logits, labels)
         if draws_noise(self.model):
-            return wrong  # votes are numbers that no batch size changes
+            return wrong  # these logits are counts of votes, which do not depend on the batch size
         above, own = margin(logits, labels), tf.gather(logits, labels, batch_dims=1)
         apart = above > TIE * tf.maximum(tf.abs(own), tf.abs(own + above))
         return wrong & (apart | tf.math.is_nan(above))
 
     def _predict(self, model: Classifier, seeds: tf.Tensor, number: tf.Tensor) -> Predict:
-        """Returns the model with, if it takes them, seeds that differ from step to step and from draw to draw."""
+        """Returns the model; one that draws noise gets seeds that differ between steps and between draws."""
         if not draws_noise(model):
             return lambda images, draw: self._shaped(model(images))
 
@@ -218,17 +219,17 @@ class Rebatching:
         return predict
 
     def _shaped(self, logits: tf.Tensor) -> tf.Tensor:
-        """Returns logits as float32 of a known shape: what a SavedModel returns has none."""
+        """Returns logits as float32 of a known shape: those of a SavedModel have no static shape."""
         return tf.ensure_shape(tf.cast(logits, tf.float32), (self.size, self.classes))
 
 
 def in_batches(function: Callable[..., tf.Tensor], size: int, *columns: np.ndarray) -> np.ndarray:
-    """Calls a function on batches of one size, the last of which is filled up, and returns what it returns.
+    """Calls a function on batches of one size, filling up the last, and returns all results as one array.
 
     Args:
-        function: Of some rows of each column, as tensors.
-        size: Of a batch.
-        columns: Arrays, each of shape `(n, …)`.
+        function: Function of the batch's rows of each column, as tensors.
+        size: Size of a batch.
+        *columns: Arrays, each of shape `(n, …)`.
     """
     count, parts = len(columns[0]), []
     for begin in range(0, count, size):

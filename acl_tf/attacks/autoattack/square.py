@@ -1,4 +1,4 @@
-"""The Square Attack: random search over squares, by the model's answers alone."""
+"""The Square Attack: random search over squares, which uses the model's logits only."""
 
 import math
 
@@ -10,7 +10,7 @@ from acl_tf.attacks.balls import L1, L2, PIXELS, Ball, displaced
 from acl_tf.losses.margin import margin
 from acl_tf.randomness import draw_each, fold_in
 
-# After how many queries the share of the pixels in a square is halved.
+# Numbers of queries after which the share of the pixels in a square is halved.
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 PLANE = (1, 2)  # the axes of height and width
 
@@ -18,14 +18,14 @@ PLANE = (1, 2)  # the axes of height and width
 class Square(StepwiseAttack):
     """Proposes a change inside a square at a random place, and keeps it where the margin of the label falls.
 
-    It sees logits only, so what hides gradients does not hide from it. The squares become smaller as queries go by.
+    It uses logits only, so masked gradients do not mislead it. The squares become smaller as the attack proceeds.
 
-    A subclass knows the ball: where to start, and what a proposal is.
+    Each subclass defines the ball, the start and the proposals.
 
     Args:
         epsilon: Radius of the ball, in pixels of [0, 1].
-        queries: How many proposals are made.
-        share: Of the pixels, of the first squares.
+        queries: Number of proposals.
+        share: Share of the pixels that the first squares cover.
 
     Raises:
         ValueError: If the share is outside (0, 1].
@@ -35,19 +35,19 @@ class Square(StepwiseAttack):
     """
 
     least_steps_per_call = 50
-    #: How many random numbers a proposal takes, beside one for each channel.
+    #: Number of random numbers that a proposal takes, in addition to one for each channel.
     numbers = 0
-    #: The least side of a square.
+    #: Smallest side of a square.
     least_side = 1
 
     def __init__(self, epsilon: float, queries: int = 5000, share: float = 0.8) -> None:
-        super().__init__(epsilon, queries + 1)  # the start is looked at too
+        super().__init__(epsilon, queries + 1)  # one more, for the start
         if not 0 < share <= 1:
             raise ValueError(f"`share` must be in (0, 1]. Received: share={share}")
         self.share = share
 
     def sides(self, size: int) -> np.ndarray:
-        """Returns the side of the square of each proposal in an image of `size` × `size` pixels."""
+        """Returns the side of each proposal's square in an image of `size` × `size` pixels."""
         shares = [self.share / 2 ** sum(query > bound for bound in HALVINGS) for query in range(self.steps)]
         return np.array([min(self.rounded(math.sqrt(share) * size), size) for share in shares], np.int32)
 
@@ -89,16 +89,16 @@ class Square(StepwiseAttack):
         """Returns the images of the next query.
 
         Args:
-            center: The images that are attacked.
-            best: Those of the least margin so far, of the same shape.
-            side: Of the squares, int32 of shape `(batch,)`.
-            draws: Uniform in [0, 1), of shape `(batch, numbers + channels)`.
+            center: Images that are attacked.
+            best: Proposals with the smallest margin so far, of the same shape.
+            side: Sides of the squares, int32 of shape `(batch,)`.
+            draws: Random numbers, uniform in [0, 1), of shape `(batch, numbers + channels)`.
         """
         raise NotImplementedError
 
 
 class LinfSquare(Square):
-    """Every channel of a square moves to one face of the ball; the start is vertical stripes."""
+    """Square in the l∞ ball: moves each channel of a square to a random face of the ball; starts with stripes."""
 
     numbers = 2
 
@@ -114,16 +114,16 @@ class LinfSquare(Square):
 
 
 class BumpSquare(Square):
-    """Moves what two windows hold into one of them, and adds a bump: for balls whose budget is shared by all pixels.
+    """Moves the perturbation of two windows into one of them, and adds a bump: for balls whose pixels share a budget.
 
-    A bump falls off from its centre, with one sign in each half of its window. A subclass knows the ball.
+    A bump falls off from its centre, with one sign in each half of its window. Each subclass defines the ball.
     """
 
     ball: Ball
 
     numbers = 5
     least_side = 3
-    #: Of the norm in which bumps have length 1; l1's fall off faster.
+    #: Order of the norm in which bumps have length 1; those of order 1 fall off faster.
     order = 2
 
     def rounded(self, side: float) -> int:
@@ -170,18 +170,18 @@ class BumpSquare(Square):
         row = tf.searchsorted(tf.constant(known), side)
         bumps = tf.gather(tf.constant(table), row)
         bumps = choose(turned, bumps, tf.transpose(bumps, [0, 2, 1]))
-        # Before and after the window the index meets the zeros of the table.
+        # Outside the window the index points at zeros of the table.
         for axis in (0, 1):
             index = (tf.range(size)[tf.newaxis] - corner[:, axis, tf.newaxis]) % size
             bumps = tf.gather(bumps, index, axis=1 + axis, batch_dims=1)
         return bumps[..., tf.newaxis]
 
     def budget(self, used: tf.Tensor, held: tf.Tensor) -> tf.Tensor:
-        """Returns the norm that each channel of a window may have: what the windows held, and what is left over."""
+        """Returns the norm that each channel of a window may have: that of both windows, and the unused budget."""
         raise NotImplementedError
 
     def into(self, center: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
-        """Returns images in the ball, on its surface, and in [0, 1]."""
+        """Returns `center + delta`, scaled or projected into the ball, in [0, 1]."""
         raise NotImplementedError
 
 
@@ -220,10 +220,11 @@ def bump(side: int, order: int) -> np.ndarray:
 
     Args:
         side: Height and width.
-        order: Of its norm, which is 1: 2, or 1; in l1 it falls off with the fourth power, and else with the second.
+        order: Order of the norm in which the window has length 1: 2 or 1. In l1 its values fall off with the fourth
+            power of the distance, in l2 with the second.
 
     Returns:
-        float32, of shape `(side, side)`.
+        The window, float32 of shape `(side, side)`.
 
     Reference: Andriushchenko et al., ECCV 2020, Eq. 2; Croce and Hein, ICML 2021, section 4.
     """
@@ -232,7 +233,7 @@ def bump(side: int, order: int) -> np.ndarray:
 
 
 def _half(height: int, width: int, order: int) -> np.ndarray:
-    """Returns concentric rectangles, added up, the farther out the lighter; of norm 1."""
+    """Returns the sum of concentric rectangles whose weights fall with their size, scaled to norm 1."""
     values = np.zeros((height, width))
     row, column = height // 2, width // 2
     for ring in range(max(row, column) + 1):
@@ -247,13 +248,13 @@ def _signs(draws: tf.Tensor) -> tf.Tensor:
 
 
 def _corner(draws: tf.Tensor, side: tf.Tensor, size: int) -> tf.Tensor:
-    """Returns row and column of a window's first pixel, int32 of shape `(batch, 2)`, uniform over all places."""
+    """Returns row and column of a random window's first pixel, uniform over all places, int32 of shape `(batch, 2)`."""
     places = tf.cast(size - side + 1, tf.float32)[:, tf.newaxis]
     return tf.cast(draws * places, tf.int32)
 
 
 def _window(corner: tf.Tensor, side: tf.Tensor, size: int) -> tf.Tensor:
-    """Returns which pixels a window holds, boolean of shape `(batch, size, size, 1)`."""
+    """Returns a mask of the pixels in a window, boolean of shape `(batch, size, size, 1)`."""
     pixels = tf.range(size)[tf.newaxis]
     rows, columns = (
         (pixels >= corner[:, axis, tf.newaxis]) & (pixels < (corner[:, axis] + side)[:, tf.newaxis]) for axis in (0, 1)
@@ -261,5 +262,5 @@ def _window(corner: tf.Tensor, side: tf.Tensor, size: int) -> tf.Tensor:
     return (rows[:, :, tf.newaxis] & columns[:, tf.newaxis, :])[..., tf.newaxis]
 
 
-#: By norm.
+#: Classes of the Square Attack, by norm.
 SQUARE_NORMS: dict[str, type[Square]] = {"linf": LinfSquare, "l2": L2Square, "l1": L1Square}

@@ -1,4 +1,4 @@
-"""Attacks that go step by step, each image by itself: what re-batching needs."""
+"""Attacks that proceed step by step, each image independently of the others, as re-batching needs them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,9 +7,9 @@ import tensorflow as tf
 
 from acl_tf.attacks.base import check_numbers
 
-# What an attack carries from step to step: tensors with one row an image.
+# What an attack carries from step to step: tensors with one row per image.
 State = dict[str, tf.Tensor]
-# From images in [0, 1] and the number of a draw to logits; draws differ only where the model is stochastic.
+# From images in [0, 1] and the number of a draw to logits; draws differ only if the model is stochastic.
 Predict = Callable[[tf.Tensor, tf.Tensor | int], tf.Tensor]
 # From logits, labels and targets to one loss per image, which the attack raises.
 AttackLoss = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -19,11 +19,11 @@ class Attacked(NamedTuple):
     """Images under attack.
 
     Attributes:
-        images: In [0, 1], float32 of shape `(batch, height, width, channels)`.
-        labels: int32, of shape `(batch,)`.
-        targets: int32, of shape `(batch,)`: the classes that targeted attacks drive to.
-        restarts: int32, of shape `(batch,)`: the how-manieth run on the image, and with the same target, this is.
-        seeds: int32, of shape `(batch, 2)`: of all random numbers.
+        images: Images in [0, 1], float32 of shape `(batch, height, width, channels)`.
+        labels: Labels, int32 of shape `(batch,)`.
+        targets: Target classes of targeted attacks, int32 of shape `(batch,)`.
+        restarts: Number of this restart, from 0, among the runs on this image and target, int32 of shape `(batch,)`.
+        seeds: Seeds of all random numbers, int32 of shape `(batch, 2)`.
     """
 
     images: tf.Tensor
@@ -34,12 +34,12 @@ class Attacked(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What a step comes to.
+    """The result of a step.
 
     Attributes:
-        state: For the next step.
-        candidates: Images that the model looked at, in the ball and in [0, 1] where they are found.
-        found: Whether the model gets them wrong, boolean of shape `(batch,)`.
+        state: State for the next step.
+        candidates: Images that the model was evaluated on; where `found`, they lie in the ball and in [0, 1].
+        found: Whether the candidate lies in the ball and the model gets it wrong, boolean of shape `(batch,)`.
     """
 
     state: State
@@ -48,25 +48,24 @@ class Step(NamedTuple):
 
 
 class StepwiseAttack:
-    """Looks for an image in the ball that the model gets wrong, a fixed number of steps for each image.
+    """Searches the ball around each image for one that the model gets wrong, in a fixed number of steps.
 
-    What happens to an image depends on nothing but the image, its label, target, restart and seed: not on the others of
-    its batch, nor on how many steps these have behind them. So images that are done can make room for others at any
-    time.
+    What happens to an image depends only on the image, its label, target, restart and seed: not on the others of its
+    batch, nor on how many steps these have taken. So images that are done can make room for others at any time.
 
-    A subclass says where to start (`start`) and what a step is (`step`).
+    A subclass defines the start (`start`) and the step (`step`).
 
     Args:
         epsilon: Radius of the ball, in pixels of [0, 1].
-        steps: After so many, an image has withstood.
+        steps: Number of steps after which the attack on an image has failed.
 
     Raises:
         ValueError: If `epsilon` is negative or not finite, or there are no steps.
     """
 
-    #: At least so many steps are taken between two looks at which images are done.
+    #: Smallest number of steps between two checks of which images are done.
     least_steps_per_call = 10
-    #: How many draws of a stochastic model a step averages over.
+    #: Number of draws of a stochastic model that a step averages over.
     draws = 1
 
     def __init__(self, epsilon: float, steps: int) -> None:
@@ -76,7 +75,7 @@ class StepwiseAttack:
         self.epsilon = epsilon
         self.steps = steps
         least = self.least_steps_per_call
-        # Of what is about as short, what divides the steps best: those beyond the last are taken in vain.
+        # Of the numbers from `least` to twice that, the one that divides `steps` best: steps beyond it are wasted.
         self.steps_per_call = min(range(least, 2 * least + 1), key=lambda count: (-steps % count, count))
 
     def start(self, attacked: Attacked) -> State:
@@ -88,9 +87,9 @@ class StepwiseAttack:
 
         Args:
             predict: The model.
-            attacked: As at the start.
-            state: Of the step before.
-            number: int32, of shape `(batch,)`: the how-manieth step this is, from 0, for each image.
+            attacked: Images under attack, the same at every step.
+            state: State after the previous step.
+            number: Number of this step, from 0, for each image: int32 of shape `(batch,)`.
         """
         raise NotImplementedError
 
@@ -102,10 +101,10 @@ def value_and_gradient(
 
     Args:
         predict: The model.
-        loss: That is differentiated.
-        attacked: Labels and targets.
-        images: Where, of shape `(batch, height, width, channels)`.
-        draws: How many gradients are averaged (EOT); logits and losses are those of the last draw, as published.
+        loss: Loss that is differentiated.
+        attacked: Images under attack, of which labels and targets are used.
+        images: Images at which to differentiate, of shape `(batch, height, width, channels)`.
+        draws: Number of gradients that are averaged (EOT); logits and losses are those of the last draw, as published.
     """
 
     def at(draw: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -130,12 +129,12 @@ def value_and_gradient(
 
 
 def each(condition: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Returns a condition of shape `(batch,)` with as many axes as the values have, to choose among their rows."""
+    """Returns a tensor of shape `(batch,)` with axes of length 1 added, so that it broadcasts over rows of `values`."""
     return tf.reshape(condition, [-1, *[1] * (values.shape.rank - 1)])
 
 
 def choose(condition: tf.Tensor, one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """Returns the rows of `one` where the condition, of shape `(batch,)`, holds, and else those of `other`."""
+    """Returns the rows of `one` where the condition, of shape `(batch,)`, holds, and those of `other` elsewhere."""
     return tf.where(each(condition, one), one, other)
 
 

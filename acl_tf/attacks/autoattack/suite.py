@@ -1,4 +1,4 @@
-"""AutoAttack: what withstands four different attacks, none of which has anything to tune."""
+"""AutoAttack: a suite of four different attacks without parameters to tune."""
 
 import logging
 import time
@@ -28,10 +28,10 @@ class Component(NamedTuple):
     """One of the attacks of AutoAttack.
 
     Attributes:
-        restarts: How often it is run on an image that withstands it.
-        targets: To how many classes, the likeliest first, a targeted attack drives; 0: it is untargeted.
-        draws: Of the gradients that are averaged at every step (EOT).
-        large: Whether its first steps are in larger balls.
+        restarts: Number of runs on an image that withstands the attack; for each target, if there are any.
+        targets: Number of target classes, the likeliest first; 0: the attack is untargeted.
+        draws: Number of gradients that are averaged at every step (EOT).
+        large: Whether the early steps are in larger balls.
     """
 
     restarts: int = 1
@@ -89,8 +89,8 @@ def components(version: str, norm: str, attacks: Sequence[str] | None = None) ->
     Args:
         version: `standard`, `plus` or `rand`.
         norm: `linf`, `l2` or `l1`.
-        attacks: Names of attacks that are run instead, with the restarts and targets of `plus`, and where they average
-            gradients with the draws of the version.
+        attacks: Names of the attacks to run instead, with the restarts and targets of `plus`; those on gradients
+            average as many draws as the version does.
 
     Raises:
         ValueError: If there is no such version, norm or attack.
@@ -110,13 +110,13 @@ def components(version: str, norm: str, attacks: Sequence[str] | None = None) ->
 
 @dataclass
 class Tally:
-    """What is known so far of every image; with it, an evaluation goes on where another one ended.
+    """The results so far for every image, from which an interrupted evaluation can be resumed.
 
     Attributes:
-        broken_by: int8, of shape `(n,)`: the number of the attack that broke the image; -1: none has; -2: the model
-            gets the image itself wrong.
-        withstood: Boolean, of shape `(attacks, n, jobs)`: which jobs of the attacks have ended without success.
-        seconds: float64, of shape `(attacks,)`.
+        broken_by: Number of the attack that broke each image, int8 of shape `(n,)`; -1: none has; -2: the model gets
+            the image itself wrong.
+        withstood: Jobs of the attacks that have ended without success, boolean of shape `(attacks, n, jobs)`.
+        seconds: Duration of each attack, float64 of shape `(attacks,)`.
     """
 
     broken_by: np.ndarray
@@ -125,12 +125,12 @@ class Tally:
 
     @classmethod
     def empty(cls, attacks: int, images: int, jobs: int) -> "Tally":
-        """Returns the tally of images that nothing is known of."""
+        """Returns the tally at the beginning of an evaluation."""
         return cls(np.full(images, ROBUST, np.int8), np.zeros((attacks, images, jobs), bool), np.zeros(attacks))
 
     @property
     def robust(self) -> np.ndarray:
-        """Which images nothing has broken so far, boolean of shape `(n,)`."""
+        """Images that no attack has broken so far, boolean of shape `(n,)`."""
         return self.broken_by == ROBUST
 
     def before(self, attack: int) -> np.ndarray:
@@ -139,14 +139,14 @@ class Tally:
 
 
 class Progress(NamedTuple):
-    """How far an evaluation is.
+    """The progress of an evaluation.
 
     Attributes:
-        attack: The name of the attack that is under way.
-        left: How many images it still has to decide on.
-        total: How many there were when it began.
-        robust: How many of all images nothing has broken so far.
-        found: Adversarial images that were found since the last time, by the numbers of their images.
+        attack: Name of the attack that is running.
+        left: Number of images that this attack has not finished yet.
+        total: Number of images that were robust when this attack began.
+        robust: Number of images that no attack has broken so far.
+        found: Adversarial images that were found since the last time, by the indices of the images.
     """
 
     attack: str
@@ -157,15 +157,15 @@ class Progress(NamedTuple):
 
 
 class AutoAttackResult(NamedTuple):
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        robust: Which images withstand all attacks, boolean of shape `(n,)`.
-        adversarial: Images in the ball and in [0, 1], of the shape of those that were attacked: one that the model gets
-            wrong where an attack found one, and else the image itself.
-        survivors: How many images the model got right before the first attack (`clean`) and after each.
-        seconds: How long each took.
-        warnings: What speaks against the number, and what to use instead.
+        robust: Images that withstand all attacks, boolean of shape `(n,)`.
+        adversarial: Adversarial images in the ball and in [0, 1], of the shape of the attacked images; where no attack
+            found one, the image itself.
+        survivors: Number of images that the model got right before the first attack (`clean`) and after each attack.
+        seconds: Duration of each attack.
+        warnings: Reasons not to trust the result, with what to use instead.
     """
 
     robust: np.ndarray
@@ -176,24 +176,24 @@ class AutoAttackResult(NamedTuple):
 
     @property
     def robust_accuracy(self) -> float:
-        """Share of the images that withstand all attacks, from 0 to 1."""
+        """Share of images that withstand all attacks, from 0 to 1."""
         return float(self.robust.mean())
 
 
 @dataclass
 class AutoAttack:
-    """Runs its attacks one after the other on the images that have withstood those before.
+    """Runs several attacks one after the other, each on the images that have withstood the previous ones.
 
     Attributes:
-        model: From images in [0, 1], float32 of shape `(batch, height, width, channels)`, to logits. Anything that
-            TensorFlow can differentiate; one that is stochastic wants `version="rand"`.
+        model: Function from images in [0, 1], float32 of shape `(batch, height, width, channels)`, to logits. Anything
+            that TensorFlow can differentiate; a stochastic model needs `version="rand"`.
         norm: `linf`, `l2` or `l1`.
         epsilon: Radius of the ball, in pixels of [0, 1].
         version: `standard`, `plus` (more restarts, and untargeted FAB) or `rand` (for stochastic models: EOT of 20).
         attacks: Names of the attacks to run instead: `apgd-ce`, `apgd-dlr`, `apgd-t`, `fab`, `fab-t`, `square`.
-        seed: Which images are robust is a function of it and of the images, in their order.
-        batch_size: How many images are attacked at once, at most. It does not change which are robust.
-        crafted_on: What attacks differentiate: the same function, computed faster; None: `model`.
+        seed: Seed of all random numbers. The result is a function of it and of the images, in their order.
+        batch_size: Largest number of images that are attacked at once. It does not change which are robust.
+        crafted_on: Function that attacks differentiate, equal to `model` but faster; None: `model`.
 
     Example:
 
@@ -230,8 +230,8 @@ class AutoAttack:
         """Attacks images.
 
         Args:
-            images: In [0, 1], of shape `(n, height, width, channels)`.
-            labels: Integers, of shape `(n,)`.
+            images: Images in [0, 1], of shape `(n, height, width, channels)`.
+            labels: Labels, integers of shape `(n,)`.
 
         Raises:
             ValueError: If images and labels are not of these shapes and values, or the model has too few classes for
@@ -247,7 +247,7 @@ class AutoAttack:
         return AutoAttackResult(tally.robust, adversarial, self.survivors(tally), seconds, tuple(self.warnings))
 
     def tally(self, images: int) -> Tally:
-        """Returns the tally of so many images that nothing is known of."""
+        """Returns the tally of a number of images at the beginning of an evaluation."""
         return Tally.empty(len(self.components), images, max(map(_jobs, self.components.values())))
 
     def survivors(self, tally: Tally) -> dict[str, int]:
@@ -256,12 +256,12 @@ class AutoAttack:
         return {name: int(tally.before(number).sum()) for number, name in enumerate(names)}
 
     def proceed(self, images: np.ndarray, labels: np.ndarray, tally: Tally) -> Iterator[Progress]:
-        """Attacks images, changes the tally, and yields whenever some are done.
+        """Attacks images, updates the tally, and yields the progress whenever some images are done.
 
         Args:
-            images: float32 in [0, 1], of shape `(n, height, width, channels)`.
-            labels: int32, of shape `(n,)`.
-            tally: Of the same images, attacks and seed: empty, or what an evaluation that ended early has left.
+            images: Images in [0, 1], float32 of shape `(n, height, width, channels)`.
+            labels: Labels, int32 of shape `(n,)`.
+            tally: Tally of the same images, attacks and seed: empty, or that of an interrupted evaluation.
         """
         self.warnings.clear()
         check_shape(images.shape[1:], self.components)
@@ -271,7 +271,7 @@ class AutoAttack:
         gradients = set(self.components) != {"square"}
         rand = self.version == "rand"
         self._warn(check_model(self.model, self.crafted_on, images, labels, logits, gradients, rand, self.batch_size))
-        ranking = np.argsort(-logits, axis=1, kind="stable")[:, 1:]  # of images that are classified correctly
+        ranking = np.argsort(-logits, axis=1, kind="stable")[:, 1:]  # the likeliest wrong classes first
         for number, (name, component) in enumerate(self.components.items()):
             if tally.robust.any():
                 yield from self._attack(number, name, component, images, labels, ranking, tally)
@@ -287,7 +287,7 @@ class AutoAttack:
         ranking: np.ndarray,
         tally: Tally,
     ) -> Iterator[Progress]:
-        """Runs one of the attacks on the images that are robust."""
+        """Runs one of the attacks on the images that are still robust."""
         component = component._replace(targets=min(component.targets, ranking.shape[1]))
         count = _jobs(component)
         done = tally.withstood[number, :, :count]
@@ -303,7 +303,7 @@ class AutoAttack:
             self.crafted_on or self.model,
             self.model,
             ranking.shape[1] + 1,
-            -(-total * count // rounds),  # of one size, so that the last is not nearly empty
+            -(-total * count // rounds),  # rounds of equal size, so that the last is not nearly empty
             fold_in(tf.constant([self.seed, 0]), list(ATTACKS).index(name)),
         )
         begin = time.perf_counter()
@@ -361,5 +361,5 @@ def checked_inputs(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _jobs(component: Component) -> int:
-    """Returns how many jobs an attack has on an image."""
+    """Returns the number of jobs that an attack has on each image."""
     return component.restarts * max(component.targets, 1)

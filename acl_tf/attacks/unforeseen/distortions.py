@@ -1,4 +1,4 @@
-"""The distortions of the unforeseen attacks, and how strong each is."""
+"""The distortions of the unforeseen attacks, and their strengths."""
 
 import math
 from collections.abc import Callable
@@ -13,22 +13,22 @@ from acl_tf.attacks.unforeseen.gabor import GaborAttack
 from acl_tf.attacks.unforeseen.jpeg import L1JPEG, L2JPEG, LinfJPEG
 from acl_tf.attacks.unforeseen.snow import SnowAttack
 
-LEVELS = "1/255"  # pixels of 0 to 255
+LEVELS = "1/255"  # unit of epsilons that count levels from 0 to 255
 STRENGTHS = (1, 2, 3, 4, 5, 6)
 
 
 class Distortion(NamedTuple):
-    """A distortion of `STRENGTHS`.
+    """A distortion, which has the strengths `STRENGTHS`.
 
     Attributes:
         attack: Class of the attack.
         epsilons: Epsilon at each strength.
         unit: Unit of epsilon: `LEVELS`, or that of the class.
-        trained: ATA: the accuracy at each strength of the best model adversarially trained against it, on CIFAR-10;
-            none where it is not calibrated.
-        reach: How far the variables can get from the middle of their range; none: epsilon.
-        stepped: Whether steps have a size; those of Frank–Wolfe have none.
-        norm: Norm of the ball, where the class has several.
+        trained: ATA: accuracy at each strength of the best model adversarially trained against the distortion, on
+            CIFAR-10; None: the distortion is not calibrated.
+        reach: Largest distance of the variables from the middle of their range; None: epsilon.
+        stepped: Whether the attack has a step size; Frank–Wolfe attacks have none.
+        norm: Norm of the ball, if the class has several.
     """
 
     attack: Callable[..., Attack]
@@ -48,15 +48,15 @@ class Distortion(NamedTuple):
         return self.attack(epsilon=epsilon, steps=steps, **given)
 
     def step_size(self, epsilon: float, steps: int) -> float | None:
-        """Returns the published length of a step, in the unit of `reach`."""
+        """Returns the published step size, in the unit of `reach`."""
         if not self.stepped:
             return None
         return (epsilon if self.reach is None else self.reach) / math.sqrt(steps)
 
 
-# Epsilons and ATA of the first seven: Kang et al., CIFAR-10. The others are calibrated for 224 pixels only; ours are
-# the epsilons at which the random start moves the pixels of CIFAR-10's test images by a root mean square of 2, 4, 8,
-# 16, 32 and 64 levels of 255, compared with epsilon 0, rounded to two digits.
+# Epsilons and ATA of the first seven are those of Kang et al. for CIFAR-10. The others were calibrated for 224 pixels
+# only. Their epsilons here, rounded to two digits, are those at which the random start changes the pixels of CIFAR-10's
+# test images by a root mean square of 2, 4, 8, 16, 32 and 64 levels of 255, compared with epsilon 0.
 DISTORTIONS = {
     "linf": Distortion(PGD, (1, 2, 4, 8, 16, 32), LEVELS, (0.91, 0.878, 0.816, 0.713, 0.465, 0.231), norm="linf"),
     "l2": Distortion(PGD, (40, 80, 160, 320, 640, 2560), LEVELS, (0.901, 0.864, 0.796, 0.673, 0.499, 0.173), norm="l2"),

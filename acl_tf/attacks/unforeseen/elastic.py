@@ -1,4 +1,4 @@
-"""The elastic attack: pixels flow."""
+"""The elastic attack, which moves pixels along a smooth flow."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ SMOOTHING = 3 / 224
 
 
 class ElasticAttack(LatentAttack):
-    """Takes every pixel from another place, by a smoothed flow.
+    """Reads every pixel from another place of the image, given by a smoothed flow.
 
-    The variables are the flow before it is smoothed: for each pixel how far below and how far right of it the image is
-    read, of shape `(batch, height, width, 2)`. Beyond its borders an image is black.
+    The variables are the flow before smoothing, of shape `(batch, height, width, 2)`: for each pixel, how far below it
+    and how far to its right the image is read. Beyond its borders an image is black.
 
     Args:
-        epsilon: The largest flow in each direction, in pixels of distance.
+        epsilon: Largest flow in each direction, in pixels of distance.
         steps: Number of steps.
         step_size: Length of a step along the sign of the gradient, in the same unit.
 
@@ -36,12 +36,12 @@ class ElasticAttack(LatentAttack):
         return Latent(flow)
 
     def render(self, images: tf.Tensor, latent: Latent) -> tf.Tensor:
-        # Weights that add up to a little more than 1 would leave the range.
+        # Rounding may make the interpolation weights add up to a little more than 1.
         return tf.clip_by_value(warped(images, smoothed(latent.moving)), 0.0, 1.0)
 
 
 def smoothed(flow: tf.Tensor) -> tf.Tensor:
-    """Returns a flow convolved with a Gaussian kernel, mirrored at the borders."""
+    """Returns a flow convolved with a Gaussian kernel; the flow is mirrored at the borders."""
     deviation = SMOOTHING * min(flow.shape[1:3])
     reach = math.ceil(4 * deviation)  # 5 x 5 at 32 pixels, 25 x 25 at 224, as published
     profile = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
@@ -52,18 +52,18 @@ def smoothed(flow: tf.Tensor) -> tf.Tensor:
 
 
 def warped(images: tf.Tensor, flow: tf.Tensor) -> tf.Tensor:
-    """Reads images at other places, between pixels by bilinear interpolation, beyond the borders as 0.
+    """Reads images at other places: by bilinear interpolation between pixels, and as 0 beyond the borders.
 
     Args:
-        images: Shape `(batch, height, width, channels)`.
-        flow: Offsets down and right, in pixels: shape `(batch, height, width, 2)`.
+        images: Images, of shape `(batch, height, width, channels)`.
+        flow: Offsets down and right, in pixels, of shape `(batch, height, width, 2)`.
 
     Returns:
         Tensor of the shape of `images`.
     """
     height, width = images.shape[1:3]
     padded = tf.pad(images, [[0, 0], [1, 2], [1, 2], [0, 0]])
-    # In the padded image; further out there is nothing but zeros either.
+    # Coordinates in the padded image; clipping changes nothing, because all is zero further out.
     rows = tf.clip_by_value(tf.range(height, dtype=flow.dtype)[:, tf.newaxis] + flow[..., 0], -1, height) + 1
     columns = tf.clip_by_value(tf.range(width, dtype=flow.dtype) + flow[..., 1], -1, width) + 1
     top, left = tf.floor(rows), tf.floor(columns)

@@ -6,18 +6,18 @@ import tensorflow as tf
 
 from acl_tf.attacks.unforeseen.latent import Latent, LatentAttack
 
-# By how much finer detail of the fog is fainter than what is twice as large.
+# Factor by which details of the fog are fainter than those twice as large.
 DECAY = 2.0
 
 
 class FogAttack(LatentAttack):
-    """Puts fog before images: a map of the diamond-square algorithm, whose random numbers the attack chooses.
+    """Puts fog in front of images: a map made by the diamond-square algorithm, whose random numbers the attack chooses.
 
     The variables are those numbers, in [0, 1], of shape `(batch, count)`, from coarse to fine.
 
     Args:
-        epsilon: Brightness of the thickest fog, in pixels of [0, 1]. Images are divided by the brightness that they
-            might reach, channel by channel, so that fog hides what is behind it; even for 0 the brightest pixel becomes
+        epsilon: Brightness of the thickest fog, in pixels of [0, 1]. Each channel of the foggy image is divided by the
+            largest value it could reach, so that fog reduces contrast; even with epsilon 0 the brightest pixel becomes
             white.
         steps: Number of steps.
         step_size: Length of a step along the sign of the gradient, in the unit of the variables.
@@ -47,19 +47,19 @@ class FogAttack(LatentAttack):
 
 
 def levels(height: int, width: int) -> int:
-    """Returns how often the map of images of this size is refined: its side, 64 at 32 pixels, is 2 to the power."""
+    """Returns the number of refinements of the map for images of this size; its side is 2 to that power."""
     return max(height, width).bit_length()
 
 
 def fog_map(numbers: tf.Tensor, levels: int) -> tf.Tensor:
-    """Draws a map that repeats itself beyond its borders by the diamond-square algorithm.
+    """Makes a map by the diamond-square algorithm; the map continues periodically beyond its borders.
 
     Args:
-        numbers: In [0, 1]: shape `(batch, 4**levels - 1)`.
-        levels: How often the grid is refined.
+        numbers: Numbers in [0, 1], of shape `(batch, 4**levels - 1)`.
+        levels: Number of refinements of the grid.
 
     Returns:
-        Thickness from 0, where a map is thinnest, to 1, of shape `(batch, 2**levels, 2**levels)`.
+        Thickness of the fog, of shape `(batch, 2**levels, 2**levels)`, scaled so that each map ranges from 0 to 1.
     """
     grid = tf.zeros_like(numbers[:, :1, tf.newaxis])
     size = 1.0
@@ -75,11 +75,12 @@ def fog_map(numbers: tf.Tensor, levels: int) -> tf.Tensor:
 
 
 def refined(grid: tf.Tensor, wobbles: Sequence[tf.Tensor]) -> tf.Tensor:
-    """Returns a grid of twice as many points a side: the old ones, and means of four neighbours and a wobble.
+    """Returns a grid with twice as many points per side; a new point is the mean of four neighbours plus a wobble.
 
     Args:
-        grid: Shape `(batch, side, side)`; the last row is followed by the first.
-        wobbles: Of the centres of its squares, of their upper and of their left edges, each of that shape.
+        grid: Grid of shape `(batch, side, side)`; its last row and column are followed by the first.
+        wobbles: Offsets of the centres of the squares, of their upper edges and of their left edges, each of that
+            shape.
     """
     center, upper, left = wobbles
     below, beside = tf.roll(grid, -1, 1), tf.roll(grid, -1, 2)

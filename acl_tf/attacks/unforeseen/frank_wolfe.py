@@ -12,9 +12,9 @@ from acl_tf.config import NonNegative, Section
 
 
 class L1FrankWolfe(LatentAttack):
-    """Moves towards the corner of the l1 ball, cut with [0, 1], that the gradient points to; nothing is projected.
+    """Moves towards the corner of the l1 ball, cut with [0, 1], that is furthest along the gradient; never projects.
 
-    The perturbation after t steps is the mean of the t corners, so that the first step leaves the start.
+    The perturbation after t steps is the mean of the t corners, so that the first step forgets the start.
 
     Args:
         epsilon: Radius of the ball around an image, in pixels of [0, 1].
@@ -43,7 +43,7 @@ class L1FrankWolfe(LatentAttack):
         return Latent(self.ball.draw(shape, seed, self.epsilon, dtype))
 
     def render(self, images: tf.Tensor, latent: Latent) -> tf.Tensor:
-        # At the bounds of [0, 1], too, the gradient says which way is up.
+        # Gradients pass as if nothing were clipped, so that they are not 0 at the bounds of [0, 1].
         return tf.grad_pass_through(lambda delta: displaced(images, delta))(latent.moving)
 
     def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor | int, images: tf.Tensor) -> tf.Tensor:
@@ -51,17 +51,17 @@ class L1FrankWolfe(LatentAttack):
         return towards(moving, furthest_corner(gradient, room, self.epsilon), number)
 
     def project(self, latent: Latent) -> tf.Tensor:
-        return latent.moving  # a mean of points of a convex set
+        return latent.moving  # a mean of points in a convex set stays inside
 
 
 def furthest_corner(gradient: tf.Tensor, room: tf.Tensor, epsilon: float) -> tf.Tensor:
     """Returns the point of the l1 ball around 0, cut with a box, that is furthest along a gradient.
 
-    Coordinates go as far as they can, those with the largest gradients first, until the radius is used up.
+    Coordinates move as far as they can, those with the largest gradients first, until the radius is used up.
 
     Args:
-        gradient: Shape `(batch, …)`.
-        room: How far each coordinate can go in the direction of its gradient; of the same shape.
+        gradient: Gradient, of shape `(batch, …)`.
+        room: Distance that each coordinate can move in the direction of its gradient, of the same shape.
         epsilon: Radius of the ball.
 
     Returns:
@@ -78,5 +78,5 @@ def furthest_corner(gradient: tf.Tensor, room: tf.Tensor, epsilon: float) -> tf.
 
 
 def towards(point: tf.Tensor, corner: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
-    """Returns the mean of the corners that were found in steps 0 to `number`, `point` being that of the earlier."""
+    """Returns the mean of the corners of steps 0 to `number`: the latest is `corner`, the mean of others `point`."""
     return point + (corner - point) / tf.cast(number + 1, point.dtype)

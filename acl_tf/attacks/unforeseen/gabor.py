@@ -10,21 +10,21 @@ from acl_tf.attacks.unforeseen.latent import Latent, LatentAttack, convolved
 from acl_tf.randomness import fold_in
 
 SIDE = 23  # of the kernels, in pixels
-ORIENTATIONS = 10  # a kernel has from 1 to so many
-WIDTHS = (0.1, 0.4)  # standard deviation of a kernel's envelope, in sides
-FREQUENCIES = (3.0, SIDE / 4)  # waves a side
-RARITY = 14  # one pixel in so many is the centre of a kernel
+ORIENTATIONS = 10  # largest number of orientations of a kernel
+WIDTHS = (0.1, 0.4)  # range of the standard deviation of a kernel's envelope, in sides
+FREQUENCIES = (3.0, SIDE / 4)  # range of the frequency of a kernel's waves, per side
+RARITY = 14  # one pixel in 14 is the centre of a kernel
 FLAT = 1e-3  # contrasts below this share of the largest are not raised to it
 
 
 class GaborAttack(LatentAttack):
     """Adds Gabor noise: stripes around random places, whose weights the attack chooses.
 
-    The variables are the weights, in [-1, 1], of shape `(batch, height, width, 1)`, 0 but in one place of 14. These
-    places, and the shape of an image's kernel, are drawn once.
+    The variables are the weights, in [-1, 1], of shape `(batch, height, width, 1)`; they are 0 except at about one
+    place in 14. These places, and the kernel of each image, are drawn once.
 
     Args:
-        epsilon: Brightness of the noise, which covers the range from 0 to this, in pixels of [0, 1].
+        epsilon: Brightness of the noise, in pixels of [0, 1]; the noise ranges from 0 to this.
         steps: Number of steps.
         step_size: Length of a step along the sign of the gradient, in the unit of the variables.
 
@@ -53,12 +53,12 @@ class GaborAttack(LatentAttack):
 
 
 def gabor_kernels(batch: tf.Tensor | int, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Draws a kernel for each image: a Gaussian envelope of waves in one or several directions.
+    """Draws a kernel for each image: waves in one or several directions, with a Gaussian envelope.
 
     Args:
-        batch: How many images there are.
+        batch: Number of images.
         seed: An int32 tensor of shape `(2,)`.
-        dtype: Of the result.
+        dtype: Type of the result.
 
     Returns:
         Tensor of shape `(batch, 23, 23, 1)`.
@@ -80,9 +80,9 @@ def gabor_kernels(batch: tf.Tensor | int, seed: tf.Tensor, dtype: tf.DType) -> t
 
 
 def full_contrast(noise: tf.Tensor) -> tf.Tensor:
-    """Raises local contrasts of noise to the largest, and stretches each image of it to [0, 1].
+    """Raises the contrast of noise to its maximum at every pixel, and scales each image of noise to [0, 1].
 
-    Gradients take the amounts for constants, as published.
+    The factors and offsets count as constants in the gradient, as published.
     """
     mean = tf.reduce_mean(noise, PIXELS, keepdims=True)
     contrast = tf.abs(noise - mean)

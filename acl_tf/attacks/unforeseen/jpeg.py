@@ -12,7 +12,7 @@ from acl_tf.randomness import fold_in
 
 BLOCK = 8
 COEFFICIENTS = (1,)  # the axis of the variables of one image
-LARGEST = 2.0  # that a coefficient changes by in l2 and l1, in halves of quantisation steps
+LARGEST = 2.0  # largest change of a coefficient in l2 and l1, in halves of quantisation steps
 # Quantisation at quality 50, by vertical and horizontal frequency: ITU-T T.81, tables K.1 and K.2.
 LUMINANCE = np.array(
     [
@@ -34,11 +34,11 @@ TO_RGB = np.array([[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 
 
 
 class JPEGAttack(LatentAttack):
-    """Adds to the coefficients that JPEG would store, and decodes.
+    """Changes the coefficients that JPEG would store, and decodes them.
 
-    The variables are the changes of all coefficients, in halves of JPEG's quantisation steps at quality 50: ±1 is what
-    rounding can do. Nothing is rounded, so that without change an image comes back but for its chrominance, which
-    JPEG keeps at half the resolution.
+    The variables are the changes of all coefficients, in halves of JPEG's quantisation steps at quality 50: ±1 is the
+    largest change by rounding. Nothing is rounded here, so that without changes only the chrominance, which JPEG keeps
+    at half the resolution, differs from the original image.
 
     Args:
         epsilon: Radius of the ball of the variables.
@@ -59,11 +59,11 @@ class JPEGAttack(LatentAttack):
         planes = tf.unstack(tf.einsum("bhwc,yc->bhwy", images, tf.constant(TO_YCBCR, images.dtype)), axis=-1)
         coefficients = tf.split(latent.moving, coefficient_counts(height, width), axis=1)
         tables = (LUMINANCE, CHROMINANCE, CHROMINANCE)
-        shares = (1, 2, 2)  # pixels that one value of the plane stands for, in each direction
+        shares = (1, 2, 2)  # number of pixels per value of the plane, in each direction
         changed = []
         for plane, values, table, share in zip(planes, coefficients, tables, shares, strict=True):
             blocks = tf.reshape(values, [-1, height // (BLOCK * share), width // (BLOCK * share), BLOCK, BLOCK])
-            # Encoding and decoding are linear without rounding: what is added can be decoded by itself.
+            # Without rounding, encoding and decoding are linear: the changes can be decoded by themselves.
             added = inverse_cosine_transform(blocks * tf.constant(table / 2 / 255, images.dtype))
             changed.append(repeated(averaged(plane, share) + added, share))
         decoded = tf.einsum("bhwy,cy->bhwc", tf.stack(changed, axis=-1), tf.constant(TO_RGB, images.dtype))
@@ -89,7 +89,7 @@ class L2JPEG(JPEGAttack):
         check_size(shape)
         counts = (shape[0], sum(coefficient_counts(shape[1], shape[2])))
         direction = unit_l2(tf.random.stateless_normal(counts, fold_in(seed, 0), dtype=dtype), COEFFICIENTS)
-        # The share of the volume within a radius grows with its power: so points are uniform in the ball.
+        # The volume within a radius grows with its power: with this radius, points are uniform in the ball.
         radius = tf.random.stateless_uniform((counts[0], 1), fold_in(seed, 1), 0.0, 1.0, dtype) ** (1 / counts[1])
         return Latent(tf.clip_by_value(self.epsilon * radius * direction, -LARGEST, LARGEST))
 
@@ -119,7 +119,7 @@ class L1JPEG(JPEGAttack):
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Latent:
         check_size(shape)
         counts = (shape[0], sum(coefficient_counts(shape[1], shape[2])))
-        # Magnitudes that are exponential, divided by the sum of them and of one more, are uniform in the ball.
+        # Exponentially distributed magnitudes, divided by the sum of themselves and one more, are uniform in the ball.
         draws = -tf.math.log(
             tf.random.stateless_uniform((counts[0], counts[1] + 1), fold_in(seed, 0), 2.0**-24, 1.0, dtype)
         )
@@ -132,11 +132,11 @@ class L1JPEG(JPEGAttack):
         return towards(moving, furthest_corner(gradient, room, self.epsilon), number)
 
     def project(self, latent: Latent) -> tf.Tensor:
-        return latent.moving  # a mean of points of a convex set
+        return latent.moving  # a mean of points in a convex set stays inside
 
 
 def check_size(shape: Sequence[int]) -> None:
-    """Raises ValueError where JPEG would have to fill up images of this shape."""
+    """Raises `ValueError` if JPEG would have to pad images of this shape."""
     height, width = shape[1], shape[2]
     if height % (2 * BLOCK) or width % (2 * BLOCK):
         raise ValueError(
@@ -145,7 +145,7 @@ def check_size(shape: Sequence[int]) -> None:
 
 
 def coefficient_counts(height: int, width: int) -> tuple[int, int, int]:
-    """Returns how many coefficients luminance and the two chrominances have."""
+    """Returns the numbers of coefficients of luminance and the two chrominances."""
     return height * width, height * width // 4, height * width // 4
 
 
@@ -153,7 +153,8 @@ def inverse_cosine_transform(blocks: tf.Tensor) -> tf.Tensor:
     """Turns blocks of coefficients into a plane of pixels.
 
     Args:
-        blocks: Shape `(batch, rows, columns, 8, 8)`: the last axes are vertical and horizontal frequency.
+        blocks: Coefficients, of shape `(batch, rows, columns, 8, 8)`; the last axes are vertical and horizontal
+            frequency.
 
     Returns:
         Tensor of shape `(batch, 8 rows, 8 columns)`.
@@ -169,12 +170,12 @@ def inverse_cosine_transform(blocks: tf.Tensor) -> tf.Tensor:
 
 
 def averaged(plane: tf.Tensor, share: int) -> tf.Tensor:
-    """Returns the means of squares of `share` pixels a side; `plane` has shape `(batch, height, width)`."""
+    """Returns the means over squares with sides of `share` pixels; `plane` has shape `(batch, height, width)`."""
     height, width = plane.shape[1:3]
     squares = tf.reshape(plane, [-1, height // share, share, width // share, share])
     return tf.reduce_mean(squares, axis=(2, 4))
 
 
 def repeated(plane: tf.Tensor, share: int) -> tf.Tensor:
-    """Returns a plane, every value of which fills a square of `share` pixels a side."""
+    """Returns a plane in which every value is repeated over a square with sides of `share` pixels."""
     return tf.repeat(tf.repeat(plane, share, axis=1), share, axis=2)

@@ -1,4 +1,4 @@
-"""The loop of attacks that do not move pixels, but what a distortion is drawn from."""
+"""The loop of attacks that change the latent variables of a distortion instead of pixels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from acl_tf.attacks.base import Attack, Loss, check_numbers
 
 
 class Latent(NamedTuple):
-    """What the distortion of each image is drawn from.
+    """The latent variables from which the distortion of each image is made.
 
     Attributes:
-        moving: What the attack climbs by: one tensor, its first axis that of the batch.
-        still: Random numbers that it leaves alone, such as the shapes of snowflakes; first axes as that.
+        moving: Variables that the attack optimises: one tensor, whose first axis is that of the batch.
+        still: Random numbers that stay as drawn, such as the shapes of snowflakes; first axes are that of the batch.
     """
 
     moving: tf.Tensor
@@ -21,15 +21,15 @@ class Latent(NamedTuple):
 
 
 class LatentAttack(Attack):
-    """Climbs a loss by its gradient with respect to the latent variables of a distortion.
+    """Raises a loss along its gradient with respect to the latent variables of a distortion.
 
-    A subclass says where to start (`start`), what the distorted images are (`render`), how to step (`step`) and what
-    the variables' set is (`project`). The last point is the result, as published.
+    A subclass defines the start (`start`), the distorted images (`render`), the step (`step`) and the set that the
+    variables stay in (`project`). The last point is the result, as published.
 
     Args:
         epsilon: Strength of the distortion, in the unit that the subclass names.
         steps: Number of steps.
-        step_size: Length of a step of the variables, in their unit; what Frank–Wolfe steps do not have.
+        step_size: Length of a step of the variables, in their unit; Frank–Wolfe attacks do not use it.
 
     Raises:
         ValueError: If a number is negative or not finite.
@@ -55,14 +55,14 @@ class LatentAttack(Attack):
             lambda moving: loss(self.render(images, Latent(moving, state.still))), state.moving
         )
         stepped = self.step(state.moving, gradient, number, images)
-        value = tf.reduce_mean(tf.cast(values, images.dtype))  # a model in mixed precision may give halves
+        value = tf.reduce_mean(tf.cast(values, images.dtype))  # a model in mixed precision may return float16
         return state._replace(moving=self.project(Latent(stepped, state.still))), value
 
     def finish(self, images: tf.Tensor, state: Latent) -> tf.Tensor:
         return self.render(images, state)
 
     def start(self, shape: tf.Tensor | Sequence[int], seed: tf.Tensor, dtype: tf.DType = tf.float32) -> Latent:
-        """Draws the latent variables of a distortion; arguments as of `Attack.start`."""
+        """Draws the latent variables of a distortion; the arguments are those of `Attack.start`."""
         raise NotImplementedError
 
     def render(self, images: tf.Tensor, latent: Latent) -> tf.Tensor:
@@ -70,7 +70,7 @@ class LatentAttack(Attack):
         raise NotImplementedError
 
     def step(self, moving: tf.Tensor, gradient: tf.Tensor, number: tf.Tensor | int, images: tf.Tensor) -> tf.Tensor:
-        """Returns the variables one step further up: here along the sign of the gradient.
+        """Returns the variables after one step that raises the loss: by default along the sign of the gradient.
 
         Args:
             moving: The variables.
@@ -81,24 +81,24 @@ class LatentAttack(Attack):
         return moving + self.step_size * tf.sign(gradient)
 
     def project(self, latent: Latent) -> tf.Tensor:
-        """Returns the nearest variables that the distortion may have: here those of size `epsilon` at most."""
+        """Returns the nearest variables that are allowed: by default those of absolute value `epsilon` at most."""
         return tf.clip_by_value(latent.moving, -self.epsilon, self.epsilon)
 
 
 def convolved(fields: tf.Tensor, kernels: tf.Tensor) -> tf.Tensor:
-    """Convolves each image with a kernel of its own; beyond its borders there are zeros.
+    """Convolves each image with its own kernel, with zeros beyond the borders.
 
     Args:
-        fields: Shape `(batch, height, width, channels)`.
-        kernels: One for each image and channel: shape `(batch, rows, columns, channels)`, with odd numbers of rows
-            and columns. They are not flipped.
+        fields: Images or other fields, of shape `(batch, height, width, channels)`.
+        kernels: Kernels, one for each image and channel, of shape `(batch, rows, columns, channels)`, with odd numbers
+            of rows and columns. They are not flipped.
 
     Returns:
         Tensor of the shape of `fields`.
     """
     batch, height, width, channels = tf.unstack(tf.shape(fields))
     rows, columns = kernels.shape[1:3]
-    # Images become channels, each of which a depthwise convolution treats by a kernel of its own.
+    # Images become channels, each of which a depthwise convolution convolves with its own kernel.
     together = tf.reshape(tf.transpose(fields, [1, 2, 0, 3]), [1, height, width, -1])
     filters = tf.reshape(tf.transpose(kernels, [1, 2, 0, 3]), [rows, columns, -1, 1])
     found = tf.nn.depthwise_conv2d(together, filters, [1, 1, 1, 1], "SAME")

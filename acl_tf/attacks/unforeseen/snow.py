@@ -8,28 +8,28 @@ import tensorflow as tf
 from acl_tf.attacks.unforeseen.latent import Latent, LatentAttack, convolved
 from acl_tf.randomness import fold_in
 
-# Flakes of a kind have one shape and fall at one place of every square of 4 x 4 pixels: below, beside.
+# Flakes of one kind have the same shape, and the same place in every square of 4 x 4 pixels: row and column.
 SPACING = 4
 PLACES = ((0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (2, 0), (3, 0))
-REACH = 6  # of a flake from its centre, in pixels
-NARROW, MEDIUM = 0.6, 0.9  # how likely a flake's streak is at most 1, and at most 3 wide; others are 5
+REACH = 6  # distance from a flake's centre to its edge, in pixels
+NARROW, MEDIUM = 0.6, 0.9  # probability of a streak of width 1, and of width 3 or less; other streaks have width 5
 BLUR = (0.41, 0.6)
 # Mean intensity of a kind of flake, over regions of 8 x 8 flakes.
 BUDGET, REGION = 0.2, 8
-HALVINGS = 24  # of the interval in which the amount lies that intensities are lowered by
+HALVINGS = 24  # of the interval that contains the amount by which intensities are lowered
 FAINTEST = 1e-9  # flakes without any intensity would have no gradient
 GREYED = 0.25
 LUMA = np.array([[0.2126], [0.7152], [0.0722]])
 
 
 class SnowAttack(LatentAttack):
-    """Lets snow fall before images that are made paler; the attack chooses how bright each flake is.
+    """Makes images paler and puts snow in front of them; the attack chooses the brightness of each flake.
 
-    The variables are the intensities of the flakes, from 0 to 1, of shape `(batch, rows, columns, kinds)`; shape and
+    The variables are the intensities of the flakes, from 0 to 1, of shape `(batch, rows, columns, kinds)`. Shape and
     direction of each kind of flake are drawn once for each image.
 
     Args:
-        epsilon: Brightness of the flakes, in pixels of [0, 1]; for 0 images are made paler, and no more.
+        epsilon: Brightness of the flakes, in pixels of [0, 1]; with 0, images only become paler.
         steps: Number of steps.
         step_size: Length of a step along the sign of the gradient, in the unit of the variables.
 
@@ -63,11 +63,11 @@ class SnowAttack(LatentAttack):
 def within_budget(intensities: tf.Tensor) -> tf.Tensor:
     """Returns the nearest intensities from `FAINTEST` to 1 whose mean over each region is `BUDGET` at most.
 
-    All of a region are lowered by the same amount, so that bright flakes stay bright. The last regions of a row or
-    column may be smaller.
+    All intensities of a region are lowered by the same amount, so that bright flakes stay bright. The last regions of
+    a row or column may be smaller.
 
     Args:
-        intensities: Shape `(batch, rows, columns, kinds)`.
+        intensities: Intensities of the flakes, of shape `(batch, rows, columns, kinds)`.
     """
     rows, columns = (
         tf.one_hot(tf.range(side) // REGION, -(-side // REGION), dtype=intensities.dtype)
@@ -93,7 +93,7 @@ def within_budget(intensities: tf.Tensor) -> tf.Tensor:
 
 
 def scattered(intensities: tf.Tensor) -> tf.Tensor:
-    """Returns images of the flakes' centres, one channel a kind: `SPACING` times as high and wide."""
+    """Returns images of the flakes' centres, one channel per kind, `SPACING` times as high and wide."""
     _, rows, columns, kinds = intensities.shape
     mask = np.zeros((SPACING, 1, SPACING, kinds))
     for kind, (below, beside) in enumerate(PLACES):
@@ -103,12 +103,12 @@ def scattered(intensities: tf.Tensor) -> tf.Tensor:
 
 
 def flake_shapes(batch: tf.Tensor | int, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Draws blurred streaks through the centres of kernels.
+    """Draws the shapes of flakes: kernels with a blurred streak through the centre.
 
     Args:
-        batch: How many images there are; the flakes of one all fall to the same side.
+        batch: Number of images; all flakes of an image fall to the same side.
         seed: An int32 tensor of shape `(2,)`.
-        dtype: Of the result.
+        dtype: Type of the result.
 
     Returns:
         Kernels of shape `(batch, 13, 13, kinds)`.
@@ -117,7 +117,7 @@ def flake_shapes(batch: tf.Tensor | int, seed: tf.Tensor, dtype: tf.DType) -> tf
     def uniform(number: int, kinds: int = len(PLACES)) -> tf.Tensor:
         return tf.random.stateless_uniform((batch, 1, 1, kinds), fold_in(seed, number), dtype=dtype)
 
-    # Where a streak ends: from 2 to `REACH` pixels below the centre and beside it.
+    # The end of a streak: 2 to `REACH` pixels below the centre, and 2 to `REACH` pixels beside it.
     below, beside = (2 + tf.floor(uniform(number) * (REACH - 1)) for number in (0, 1))
     side = 1 - 2 * tf.round(uniform(2, kinds=1))
     rank = uniform(3)
@@ -136,14 +136,14 @@ def streak(across: tf.Tensor, along: tf.Tensor, rise: tf.Tensor, run: tf.Tensor,
     """Draws a line through the centre that is at most as steep as a diagonal.
 
     Args:
-        across: Of every pixel, its distance from the centre in the direction in which the line changes less.
-        along: Its distance in the other direction.
-        rise: How far the line gets across.
-        run: How far along; the line ends there, on both sides of the centre.
-        width: Of the line, were it a diagonal.
+        across: Distance of every pixel from the centre along the axis in which the line changes less.
+        along: Distance of every pixel from the centre along the other axis.
+        rise: Length of the line on the axis `across`, from its centre to an end.
+        run: Length of the line on the axis `along`, from its centre to an end.
+        width: Width that the line would have as a diagonal.
 
     Returns:
-        How much of each pixel is covered, with soft edges, from 0 to 1.
+        The covered share of each pixel, with soft edges, from 0 to 1.
     """
     slope = rise / run
     half = width * tf.sqrt(1 + slope) / 4
