@@ -1,4 +1,4 @@
-"""Supervised training on top of an encoder: one file a method."""
+"""Supervised training on top of an encoder: one file per method."""
 
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -34,9 +34,9 @@ METHODS = Registry(
         "trades": "acl_tf.finetune.trades:TRADES",
     },
 )
-# What takes the place of ACL's distillation in semi-supervised training, without pre-training.
+# Baselines of semi-supervised training, which replace ACL's distillation and do without pre-training.
 BASELINES = Registry("baseline", {"uat++": "acl_tf.finetune.uat:UATPlusPlus"})
 
-# What is trained: all weights, or a linear layer on the frozen encoder.
+# Modes of training: all weights, or a linear layer on the frozen encoder.
 Mode = Literal["full", "linear"]
 MODES: tuple[str, ...] = get_args(Mode)

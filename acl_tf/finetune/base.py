@@ -24,19 +24,20 @@ Losses = dict[str, tf.Tensor]
 
 
 class FineTuner(keras.Model):
-    """Trains a zero-initialised linear classifier on an encoder, and the encoder with it unless that is frozen.
+    """Trains a zero-initialised linear classifier on top of an encoder and, unless it is frozen, the encoder too.
 
-    A subclass says how images are attacked (`perturb`) and what is minimised (`losses`). With `encoder.trainable =
-    False` it is a linear probe: the encoder then runs in inference mode, and neither its weights nor the statistics
-    of either branch change.
+    A subclass defines how images are perturbed (`perturb`) and which losses are minimised (`losses`). With
+    `encoder.trainable = False` the model is a linear probe: the encoder runs in inference mode, and neither its weights
+    nor the statistics of either branch change.
 
     Args:
         encoder: Encoder whose features are classified.
         num_classes: Number of classes.
-        branch: Branch of the encoder that images take.
-        augmentation: Changes training images at random; None: as ACL has it.
-        attack: Perturbs training images; None: as ACL has it, 10 steps of 2/255 in 8/255, of a method that attacks.
-        seed: Seed of all randomness, beside the step and the place of an image in the global batch.
+        branch: Branch of the encoder's batch normalisation that is used.
+        augmentation: Random augmentation of the training images; None: padding, random crops and mirroring, as in ACL.
+        attack: Attack on the training images; None: the method's published attack, or no attack if the method does not
+            train against one.
+        seed: Seed of all randomness, which also depends on the step and on an image's place in the global batch.
         name: Name of the model.
         **settings: Keys of `Settings`.
 
@@ -45,27 +46,27 @@ class FineTuner(keras.Model):
 
     Call arguments:
         inputs: Images in [0, 1], of shape `(batch, height, width, channels)`.
-        training: Whether batch normalisation uses, and moves, the batch's statistics; never where the encoder is
-            frozen.
+        training: Whether batch normalisation uses the batch's statistics and updates its own; ignored if the encoder
+            is frozen.
 
     Call returns: logits, float32 of shape `(batch, num_classes)`.
 
-    `fit`, and `train_step`, take uint8 images and their labels, integers of shape `(batch,)`.
+    `fit` and `train_step` take uint8 images and their labels, integers of shape `(batch,)`.
 
     Raises:
         ValueError: If a setting is unknown, missing, or out of range.
     """
 
     class Settings(Section):
-        """The keys of `method:` that the method has beside its name and mode."""
+        """Settings of the method: the keys of `method:` besides its name and mode."""
 
-    #: Whether the method trains against an attack; if not, the section `attack` holds the ball of validation alone.
+    #: Whether the method trains against an attack; if not, the section `attack` holds only the ball for validation.
     attacks: ClassVar[bool] = True
-    #: What the method sets in other sections, where neither the user nor the recipe does.
+    #: Values that the method sets in other sections, unless the user or the recipe does.
     defaults: ClassVar[Mapping[str, Any]] = {
         "attack": {"name": "pgd", "epsilon": 8 / 255, "step_size": 2 / 255, "steps": 10}
     }
-    #: The losses that `losses` returns, by name, beside the one that is minimised.
+    #: Names of the losses that `losses` returns in addition to the one that is minimised; they are logged.
     parts: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -93,19 +94,19 @@ class FineTuner(keras.Model):
             shape=(), dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica", name="step"
         )
         self.measurements = Measurements(["loss", *self.parts, "gradient_norm"])
-        # Made when an attack is traced, for it takes a moment.
+        # Built only when an attack is traced, because it takes a moment.
         self.frozen_branch = functools.cache(self._frozen_branch)
         self.built = True
 
     @classmethod
     def default_attack(cls) -> Attack:
-        """Returns the attack that the method is published with."""
+        """Returns the attack with which the method was published."""
         settings = dict(cls.defaults["attack"])
         return ATTACKS[settings.pop("name")](**settings)
 
     @property
     def smoothing_sigma(self) -> float | None:
-        """Standard deviation of the noise with which the classifier is to be smoothed; None: it is not to be."""
+        """Standard deviation of the noise with which the classifier is meant to be smoothed; None: it is not."""
         return None
 
     @property
@@ -117,7 +118,7 @@ class FineTuner(keras.Model):
         return self.classifier(features)
 
     def frozen(self) -> Network:
-        """Returns what maps images to logits with the present weights, in inference mode: what attacks see."""
+        """Returns a function from images to logits with the current weights, in inference mode, for attacks."""
         encoder = self.frozen_branch().freeze()
         return lambda images: self.classifier(encoder(images))
 
@@ -126,11 +127,11 @@ class FineTuner(keras.Model):
             return FrozenBranch(self.encoder, self.branch)
 
     def perturb(self, images: tf.Tensor, targets: Any, seed: tf.Tensor) -> tf.Tensor:
-        """Returns the images that the method trains on beside, or instead of, the clean ones: by default these."""
+        """Returns the perturbed images that `losses` gets together with the clean ones; by default the clean ones."""
         return images
 
     def run_attack(self, images: tf.Tensor, loss: Loss, seed: tf.Tensor) -> tf.Tensor:
-        """Returns images on which the attack has raised a loss, in inference mode: no statistic changes."""
+        """Returns the adversarial images that the attack finds for a loss of images."""
         attack = self.attack
         if attack is None:
             raise ValueError(f"`attack` must be given to a method that attacks. Received: {self.name}, attack=None")
@@ -138,11 +139,11 @@ class FineTuner(keras.Model):
         return attack(images, loss, start).images
 
     def losses(self, images: tf.Tensor, perturbed: tf.Tensor, targets: Any) -> Losses:
-        """Returns values per example: `"loss"`, which is minimised, and `parts`."""
+        """Returns one value per example of `"loss"`, which is minimised, and of each of `parts`."""
         raise NotImplementedError
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
-        """Takes one optimiser step on one batch and returns the running means of what it measured."""
+        """Takes one optimiser step on one batch and returns the running means of the measurements."""
         images, targets, _ = keras.utils.unpack_x_y_sample_weight(data)
         seed = step_seed(self.seed, self.step)
         images = tf.cast(self.augmentation(images, fold_in(seed, 0)), self.encoder.variable_dtype)
@@ -152,7 +153,7 @@ class FineTuner(keras.Model):
         return self.measurements.result()
 
     def train_on_images(self, images: tf.Tensor, perturbed: tf.Tensor, targets: Any) -> None:
-        """Takes one optimiser step on images that are already augmented and attacked."""
+        """Takes one optimiser step on images that are already augmented and perturbed."""
 
         def loss_and_parts() -> tuple[tf.Tensor, Losses]:
             values = self.losses(images, perturbed, targets)

@@ -39,12 +39,12 @@ Labels = Annotated[int | float, BeforeValidator(_labels)]
 
 
 class LabelledDataConfig(DataConfig):
-    """Which images and labels to train on.
+    """The images and labels to train on.
 
     Attributes:
-        labels: Labels to use, stratified by class: an integer is a count, a decimal a fraction of the images that
-            remain beside the validation split; none: all.
-        validation: Number of training images that are held out to validate on; none: 5,000 of CIFAR, 10 % elsewhere.
+        labels: Number of labels to use, stratified by class: an integer is a count, a decimal a fraction of the images
+            outside the validation split; None: all.
+        validation: Number of training images that are held out for validation; None: 5,000 of CIFAR, 10 % elsewhere.
     """
 
     labels: Labels | None = None
@@ -52,13 +52,14 @@ class LabelledDataConfig(DataConfig):
 
 
 class EncoderConfig(Section):
-    """Where the encoder comes from.
+    """The encoder to start from.
 
     Attributes:
-        source: A run or model folder, a model on the Hub (`user/name@revision`), or `random:ARCH` for one that was
-            not pre-trained.
-        branch: Branch of batch normalisation to go on with; none: the one that the encoder's folder names.
-        width: Factor of every number of filters of a random encoder; none: 1.
+        source: A run or model folder, a model on the Hub (`user/name@revision`), or `random:ARCH` for an encoder that
+            was not pre-trained.
+        branch: Branch of the batch normalisation that is trained further; None: the one that the encoder's folder
+            names.
+        width: Factor by which the numbers of filters of a random encoder are multiplied; None: 1.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -78,17 +79,17 @@ class EncoderConfig(Section):
 
 
 class CropFlipConfig(Section):
-    """Padding and random crop, and mirror images; see `acl_tf.data.crop_flip.CropFlip`."""
+    """Random crops of padded images, and random mirroring; see `acl_tf.data.crop_flip.CropFlip`."""
 
     padding: Annotated[int, Field(ge=0)] = 4
     flip: bool = True
 
 
 class ModeSettings(Section):
-    """What all methods have in common.
+    """The settings that all methods have in common.
 
     Attributes:
-        mode: `full`, or `linear`: the encoder is frozen.
+        mode: `full`: all weights are trained; `linear`: the encoder is frozen.
     """
 
     mode: Mode = "full"
@@ -98,11 +99,11 @@ METHOD = Choice(METHODS, "method", "trades", shared=(ModeSettings,))
 
 
 class BallConfig(Section):
-    """The ball in which the validation attacks, where the method trains without an attack.
+    """The ball of the attack in validation, for methods that train without an attack.
 
     Attributes:
         norm: `linf`, `l2` or `l1`.
-        epsilon: Radius of the ball; l∞ in pixels of [0, 1], l2 and l1 over the whole image in that unit.
+        epsilon: Radius of the ball, in pixels of [0, 1]; in l2 and l1 it is the norm over the whole image.
     """
 
     norm: Annotated[str, known(BALLS)] = "linf"
@@ -110,7 +111,7 @@ class BallConfig(Section):
 
     @classmethod
     def of(cls, section: Section) -> "BallConfig":
-        """Returns the ball of a section `attack`; an attack without a norm is validated in l∞."""
+        """Returns the ball of a section `attack`; for an attack without a norm, it is the l∞ ball."""
         if isinstance(section, cls):
             return section
         attack = build_attack(section)
@@ -121,12 +122,12 @@ class StepwiseSGDConfig(Section):
     """SGD whose learning rate falls in steps.
 
     Attributes:
-        learning_rate: Rate of the first epoch.
-        momentum: Share of the past in the buffer, which is not dampened.
-        weight_decay: Coefficient of the coupled weight decay.
-        decay_epochs: Epochs after which the rate is multiplied by `decay_factor`; none: at `decay_at`.
-        decay_at: The same, as shares of all epochs.
-        decay_factor: Factor of the rate.
+        learning_rate: Learning rate at the beginning.
+        momentum: Factor of the momentum buffer at each step; gradients are added undampened.
+        weight_decay: Coefficient of the weight decay, which is added to the gradient (coupled).
+        decay_epochs: Epochs after which the rate is multiplied by `decay_factor`; None: those of `decay_at`.
+        decay_at: Epochs after which the rate is multiplied, as shares of all epochs.
+        decay_factor: Factor by which the rate is multiplied.
     """
 
     learning_rate: Positive = 0.1
@@ -138,12 +139,12 @@ class StepwiseSGDConfig(Section):
 
 
 class ValidationConfig(Section):
-    """What is measured on the validation split: accuracy, and robust accuracy under PGD in the attack's ball.
+    """The validation, which measures accuracy, and robust accuracy under PGD in the attack's ball.
 
     Attributes:
-        images: Number of images, the first of the split.
+        images: Number of images, from the beginning of the validation split.
         every: Number of epochs between two measurements; the last epoch is always measured.
-        steps: Number of steps of PGD, from one uniform random start; each is a quarter of the radius long.
+        steps: Number of steps of PGD, which has one uniform random start and steps of a quarter of the radius.
     """
 
     images: Count = 500
@@ -152,16 +153,16 @@ class ValidationConfig(Section):
 
 
 class FinetuneTrainingConfig(TrainingConfig):
-    """How long and how to train."""
+    """The length of the training, and how it runs."""
 
     epochs: Count = 25
     batch_size: Annotated[int, Field(ge=2)] = 128
 
 
 class FinetuneConfig(CommandConfig):
-    """A fine-tuning run. The defaults are the paper's for CIFAR-10: TRADES on all labels.
+    """The configuration of a fine-tuning run. The defaults are the paper's for CIFAR-10: TRADES on all labels.
 
-    The sections without a class of their own are those of the chosen method; `acl_tf.config.build` makes them.
+    The classes of the sections `method` and `attack` depend on the chosen method; `acl_tf.config.build` builds them.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.1.1.
     """
@@ -197,6 +198,6 @@ class FinetuneConfig(CommandConfig):
 
 
 def random_backbone(settings: Settings) -> list[Any]:
-    """Returns the backbone that settings choose by `random:ARCH`; nothing where a folder holds the encoder."""
+    """Returns a list with the backbone that `random:ARCH` names; it is empty if the encoder comes from a folder."""
     source = settings["encoder"]["source"]
     return [BACKBONES[source.removeprefix(RANDOM)]] if source.startswith(RANDOM) else []

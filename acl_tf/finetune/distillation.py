@@ -11,7 +11,7 @@ from acl_tf.losses.kl_divergence import kl_divergence
 
 
 class Distillation(PseudoLabelled):
-    """Learns labels and a teacher's soft pseudo-labels on attacked images, and to keep predictions where they are.
+    """Learns labels and a teacher's soft pseudo-labels on attacked images, and to keep predictions under attack.
 
     Per example, on the logits of the attacked image:
 
@@ -19,7 +19,7 @@ class Distillation(PseudoLabelled):
     - unlabelled: T² · CE(p(x'), teacher),
     - both: beta · KL(p(x) ‖ p(x')).
 
-    The attack climbs the cross-entropy of the label, or of the teacher's most likely class.
+    The attack raises the cross-entropy of the label or, for unlabelled images, of the teacher's most likely class.
 
     `train_step` takes uint8 images and `SemiSupervisedTargets`.
 
@@ -30,9 +30,9 @@ class Distillation(PseudoLabelled):
         """Settings of the distillation.
 
         Attributes:
-            alpha: Weight of the distillation of labelled images, as in the released code; Eq. 3 of the paper has it on
-                the cross-entropy.
-            temperature: T.
+            alpha: Weight of the distillation of labelled images, as in the released code; in Eq. 3 of the paper it is
+                the weight of the cross-entropy.
+            temperature: Temperature T of the distillation.
             beta: Weight of the last term, 1/lambda in the paper.
         """
 

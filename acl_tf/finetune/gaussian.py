@@ -1,4 +1,4 @@
-"""Gaussian augmentation: cross-entropy on noisy images, the training of a classifier that is to be smoothed."""
+"""Gaussian augmentation: cross-entropy on noisy images, to train a classifier for randomised smoothing."""
 
 import tensorflow as tf
 

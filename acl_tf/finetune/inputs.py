@@ -1,4 +1,4 @@
-"""What a fine-tuning starts from: an encoder, and labelled images of the size that it takes."""
+"""The inputs of a fine-tuning run: an encoder, and labelled images of the size that it takes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +23,12 @@ from acl_tf.models.encoder import Encoder
 
 @dataclass(frozen=True)
 class StartingEncoder:
-    """An encoder, and what is known of it.
+    """An encoder, with information about it.
 
     Attributes:
         encoder: Encoder with both branches.
-        default_branch: Branch that its objective trained for robustness.
-        sha256: SHA-256 of its `model.keras`; None for random weights.
+        default_branch: Branch that the pre-training made robust.
+        sha256: SHA-256 of the encoder's `model.keras`; None for random weights.
     """
 
     encoder: Encoder
@@ -36,13 +36,13 @@ class StartingEncoder:
     sha256: str | None
 
     def about(self) -> dict[str, Any]:
-        """Returns what a resumed run must find again."""
+        """Returns the information about the encoder that must be the same when a run is resumed."""
         return {"arch": self.encoder.arch, "width": self.encoder.width, "sha256": self.sha256}
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a fine-tuning starts from.
+    """The inputs of a fine-tuning run.
 
     Attributes:
         start: The encoder.
@@ -56,12 +56,12 @@ class Inputs:
 
 
 def load_inputs(encoder: EncoderConfig, train: ImageSet, validation: ImageSet) -> Inputs:
-    """Loads an encoder, and brings images to the size that it takes.
+    """Loads an encoder, and resizes images to the size that it takes.
 
     Args:
         encoder: Section that names the encoder.
         train: Images to train on.
-        validation: Images held out of them.
+        validation: Images held out of the training images.
 
     Raises:
         UsageError: If there is no such architecture.
@@ -76,10 +76,10 @@ def load_images(data: LabelledDataConfig) -> tuple[ImageSet, ImageSet]:
     """Loads the images to train on and those to validate on.
 
     Args:
-        data: Section that names the images, and how many are held out.
+        data: Section that names the images, and the number of those held out.
 
     Raises:
-        UsageError: If there is no such data set, or if too few images or classes are there.
+        UsageError: If there is no such data set, or if it has too few images or classes.
         DataError: If the images are missing, unreadable or without labels.
     """
     everything = sources.load(data)
@@ -90,20 +90,20 @@ def load_images(data: LabelledDataConfig) -> tuple[ImageSet, ImageSet]:
 
 
 def check_encoder(config: EncoderConfig) -> str | None:
-    """Checks that the encoder that a configuration names can be loaded, without making a variable.
+    """Checks that the encoder that a configuration names can be loaded, without creating variables.
 
     Args:
-        config: Section that names it.
+        config: Section that names the encoder.
 
     Returns:
-        The SHA-256 of its `model.keras`; None for random weights.
+        The SHA-256 of the encoder's `model.keras`; None for random weights.
 
     Raises:
         UsageError: If there is no such architecture.
         ModelFolderError: If the folder is missing, damaged, or a classifier's.
     """
     if config.is_random:
-        BACKBONES[config.source.removeprefix(RANDOM)]  # an error that names the known ones
+        BACKBONES[config.source.removeprefix(RANDOM)]  # raises an error that names the known architectures
         return None
     folder = find_model_folder(config.source, ENCODER_FILES)
     verify(folder)
@@ -117,11 +117,11 @@ def check_encoder(config: EncoderConfig) -> str | None:
 
 
 def starting_encoder(config: EncoderConfig, image_shape: tuple[int, int, int]) -> StartingEncoder:
-    """Loads the encoder that a configuration names, or makes one.
+    """Loads the encoder that a configuration names, or builds a random one.
 
     Args:
-        config: Section that names it.
-        image_shape: Height, width and channels of the images that a random one takes; a pre-trained one has its own.
+        config: Section that names the encoder.
+        image_shape: Height, width and channels of the images for a random encoder; a pre-trained one has its own shape.
 
     Raises:
         UsageError: If there is no such architecture.

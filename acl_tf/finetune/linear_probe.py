@@ -1,13 +1,13 @@
-"""Linear probes: a classifier on an encoder that does not move."""
+"""Linear probes: a linear classifier on a frozen encoder."""
 
 from acl_tf.models.encoder import Encoder
 
 
 def freeze(encoder: Encoder) -> Encoder:
-    """Freezes an encoder; every method of `acl_tf.finetune` then trains nothing but the linear layer on it.
+    """Freezes an encoder, so that every method of `acl_tf.finetune` trains only the linear layer on top of it.
 
-    The encoder runs in inference mode, and neither its weights nor the statistics of either branch change. On clean
-    images (`Standard`) this is the field's SLF, on attacked ones (`AdversarialTraining`) ALF.
+    The encoder runs in inference mode, and neither its weights nor the statistics of either branch change. With clean
+    images (`Standard`) this is known as SLF, with attacked images (`AdversarialTraining`) as ALF.
 
     Args:
         encoder: Encoder, which is frozen in place.

@@ -1,4 +1,4 @@
-"""The order of semi-supervised training: so many labelled and so many unlabelled images in each batch."""
+"""The order of semi-supervised training: fixed numbers of labelled and unlabelled images in each batch."""
 
 import math
 
@@ -8,14 +8,14 @@ from acl_tf.data.orders import Order, Shuffled
 
 
 class MixedBatches(Order):
-    """Takes every unlabelled image once an epoch, and the labelled ones in turn, over and over.
+    """Takes every unlabelled image once per epoch, and cycles through the labelled ones.
 
-    A batch holds the labelled images first.
+    The labelled images come first in each batch.
 
     Args:
         images: Number of images.
         labelled: Rows of the labelled images.
-        sizes: How many labelled and unlabelled images a batch has.
+        sizes: Numbers of labelled and of unlabelled images in a batch.
         epochs: Number of passes over the unlabelled images.
         seed: Seed of the order.
     """

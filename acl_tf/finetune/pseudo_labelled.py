@@ -1,4 +1,4 @@
-"""What methods share that learn from labels and, where there is none, from a teacher's pseudo-labels."""
+"""The base of methods that learn from labels and, for unlabelled images, from a teacher's pseudo-labels."""
 
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ UNLABELLED = -1
 
 
 class SemiSupervisedTargets(NamedTuple):
-    """What is known of a batch of images.
+    """The targets of a batch of images.
 
     Attributes:
-        labels: Integers, of shape `(batch,)`; `UNLABELLED` where there is none.
+        labels: Labels, integers of shape `(batch,)`; `UNLABELLED` for unlabelled images.
         soft_logits: Logits of the teacher, float32 of shape `(batch, classes)`.
     """
 
@@ -23,7 +23,7 @@ class SemiSupervisedTargets(NamedTuple):
 
 
 class PseudoLabelled(FineTuner):
-    """Attacks the cross-entropy of the label, or of the teacher's most likely class where there is none."""
+    """Attacks the cross-entropy of the label or, for unlabelled images, of the teacher's most likely class."""
 
     def perturb(self, images: tf.Tensor, targets: SemiSupervisedTargets, seed: tf.Tensor) -> tf.Tensor:
         labels = labels_or_pseudo_labels(SemiSupervisedTargets(*targets))
@@ -32,6 +32,6 @@ class PseudoLabelled(FineTuner):
 
 
 def labels_or_pseudo_labels(targets: SemiSupervisedTargets) -> tf.Tensor:
-    """Returns the label of each image, or the teacher's most likely class where there is none."""
+    """Returns the label of each image or, for unlabelled images, the teacher's most likely class."""
     pseudo_labels = tf.argmax(targets.soft_logits, axis=-1, output_type=targets.labels.dtype)
     return tf.where(targets.labels == UNLABELLED, pseudo_labels, targets.labels)

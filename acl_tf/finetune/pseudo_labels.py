@@ -1,4 +1,4 @@
-"""Soft pseudo-labels: what a teacher predicts for all training images, computed once and stored."""
+"""Soft pseudo-labels: a teacher's predictions for all training images, computed once and stored."""
 
 import functools
 import time
@@ -19,15 +19,15 @@ BATCH_SIZE = 256
 
 
 def pseudo_labels(teacher: Path, images: ImageSet, file: Path) -> np.ndarray:
-    """Returns the teacher's logits of images as they are, not augmented; from the file where it has them.
+    """Returns the teacher's logits of images without augmentation, read from the file if it contains them.
 
     Args:
         teacher: Model folder of the teacher.
         images: All training images.
-        file: An `.npz` file, which is written where it does not fit teacher and images.
+        file: An `.npz` file, which is (re)written unless it belongs to this teacher and these images.
 
     Returns:
-        float32, of shape `(n, classes)`.
+        The logits, float32 of shape `(n, classes)`.
     """
     origin = f"{sha256(teacher / MODEL)} {images.fingerprint()}"
     if file.exists():
@@ -44,12 +44,12 @@ def pseudo_labels(teacher: Path, images: ImageSet, file: Path) -> np.ndarray:
 def pseudo_label_records(
     soft_logits: np.ndarray, images: ImageSet, labelled: np.ndarray, teacher: Path, seed: int
 ) -> list[Record]:
-    """Returns the accuracy of the pseudo-labels: over all training images, and over those without a label.
+    """Returns records of the accuracy of the pseudo-labels: on all training images, and on the unlabelled ones.
 
     Args:
         soft_logits: Logits of the teacher, of shape `(n, classes)`.
-        images: All training images, with the labels that the training does not see.
-        labelled: Rows of those whose labels it sees.
+        images: All training images, with their true labels.
+        labelled: Rows of the images whose labels the training uses.
         teacher: Model folder of the teacher.
         seed: Seed of the run.
 

@@ -1,4 +1,4 @@
-"""From an encoder to a classifier: what `acl-tf finetune` does."""
+"""The training of a classifier on an encoder, as `acl-tf finetune` runs it."""
 
 import logging
 from collections.abc import Sequence
@@ -42,23 +42,23 @@ def finetune(
     workers: Workers | None = None,
     plugins: Sequence[Plugin] = (),
 ) -> Path:
-    """Trains a classifier on an encoder and leaves a run folder.
+    """Trains a classifier on an encoder, and writes a run folder.
 
-    `model/` holds the epoch of the best robust accuracy on the validation split, `model_last/` the last one.
+    `model/` holds the model of the epoch with the best robust accuracy on the validation split, `model_last/` that of
+    the last epoch.
 
     Args:
         config: Configuration of the run.
-        output: The run folder, which the chief writes.
-        resume: Whether a run that is there goes on; where there is none, it starts.
+        output: The run folder; only the chief writes to it.
+        resume: Whether to continue an existing run; if there is none, a new one starts.
         workers: Processes that share each batch; None: this process, on one device.
-        plugins: Plug-ins that were loaded.
+        plugins: Plug-ins that were loaded, which the run folder records.
 
     Returns:
         The model folder of the best epoch.
 
     Raises:
-        AclTfError: If anything about the configuration, encoder, images, folder or workers is wrong, or if training
-            fails.
+        AclTfError: If the configuration, encoder, images, folder or workers are wrong, or if training fails.
     """
     with open_run(config, output, resume, workers, plugins) as run:
         train(run)
@@ -66,7 +66,7 @@ def finetune(
 
 
 def train(run: Run) -> None:
-    """Trains a classifier in an open run; see `finetune`.
+    """Trains the classifier of an open run; see `finetune`.
 
     Args:
         run: The run, whose configuration is a `FinetuneConfig`.
@@ -95,10 +95,10 @@ def train_classifier(run: Run, tuner: FineTuner, inputs: Inputs, data: Data, ord
 
     Args:
         run: The run, whose folder is open.
-        tuner: Compiled, in the scope of the workers' strategy.
+        tuner: The classifier, compiled in the scope of the workers' strategy.
         inputs: Encoder and images.
-        data: Arrays of the images that are trained on, nested as the tuner's `train_step` takes them.
-        order: Which rows of `data` make the batch of each step.
+        data: Arrays of the training images and targets, nested as the tuner's `train_step` takes them.
+        order: Order in which rows of `data` form the batches of the steps.
     """
     config, selection = run.config, Selection(tuner.variables)
     validation = Validation(
@@ -166,7 +166,8 @@ def build_sgd(config: StepwiseSGDConfig, horizon: Horizon) -> SGD:
     if not decays:
         return SGD(config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay)
     rates = [config.learning_rate * config.decay_factor**power for power in range(len(decays) + 1)]
-    # Keras keeps a rate up to and including its boundary; the first step after an epoch has the number of its steps.
+    # Keras keeps a rate up to and including its boundary. Steps count from 0, so after an epoch of n steps the new rate
+    # has to begin at step n, and the boundary is n - 1.
     boundaries = [round(horizon.steps_of(epoch)) - 1 for epoch in decays]
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
     return SGD(schedule, momentum=config.momentum, weight_decay=config.weight_decay)
@@ -175,16 +176,16 @@ def build_sgd(config: StepwiseSGDConfig, horizon: Horizon) -> SGD:
 def write_classifiers(
     folder: RunFolder, tuner: FineTuner, classes: tuple[str, ...], recipe: dict[str, Any], validation: Validation
 ) -> None:
-    """Writes `model_last/` of the present weights and `model/` of the best epoch, with their validation records.
+    """Writes `model_last/` with the current weights and `model/` with those of the best epoch, and their records.
 
     Args:
         folder: Folder of the run.
         tuner: The trained classifier.
         classes: Names of the classes.
-        recipe: Configuration of the run, and what else says how the classifier came about.
-        validation: Measures it, and knows the best epoch.
+        recipe: Configuration of the run, and other information on how the classifier was made.
+        validation: Validation, which measures the classifier and knows the best epoch.
     """
-    if not folder.model.exists():  # it may hold more records by now
+    if not folder.model.exists():  # an existing folder may have got more records since
         best = validation.selection.best_epoch()
         for path, epoch in ((folder.model_last, validation.epochs), (folder.model, best)):
             if path == folder.model:

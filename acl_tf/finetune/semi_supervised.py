@@ -1,4 +1,4 @@
-"""ACL's three-step routine for few labels: what `acl-tf semi-supervised` does."""
+"""ACL's three-step routine for few labels, as `acl-tf semi-supervised` runs it."""
 
 import logging
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ PSEUDO_LABELS = "pseudo_labels.npz"
 
 
 class Prepared(NamedTuple):
-    """What is found out before a teacher is trained.
+    """The images and their order, prepared before the teacher is trained.
 
     Attributes:
         images: Images to train on, and images to validate on.
-        labelled: Rows of the former whose labels are known.
-        order: Which rows make the batch of each of the student's steps.
+        labelled: Rows of the training images whose labels are known.
+        order: Order in which the training images form the batches of the student's steps.
     """
 
     images: tuple[ImageSet, ImageSet]
@@ -55,24 +55,24 @@ def semi_supervised(
     workers: Workers | None = None,
     plugins: Sequence[Plugin] = (),
 ) -> Path:
-    """Trains a robust classifier with few labels, and leaves a run folder.
+    """Trains a robust classifier with few labels, and writes a run folder.
 
-    A teacher learns the labels (`teacher/`, a run folder of its own); its soft pseudo-labels of all images are stored
-    (`pseudo_labels.npz`); a student, which begins at the same encoder, learns both under attack.
+    A teacher learns the labels (in `teacher/`, which is a run folder itself). Its soft pseudo-labels of all images are
+    stored (`pseudo_labels.npz`). A student, which starts from the same encoder, learns labels and pseudo-labels under
+    attack.
 
     Args:
         config: Configuration of the run.
-        output: The run folder, which the chief writes.
-        resume: Whether a run that is there goes on; where there is none, it starts.
+        output: The run folder; only the chief writes to it.
+        resume: Whether to continue an existing run; if there is none, a new one starts.
         workers: Processes that share each batch; None: this process, on one device.
-        plugins: Plug-ins that were loaded.
+        plugins: Plug-ins that were loaded, which the run folder records.
 
     Returns:
         The model folder of the student's best epoch.
 
     Raises:
-        AclTfError: If anything about the configuration, encoder, images, folder or workers is wrong, or if training
-            fails.
+        AclTfError: If the configuration, encoder, images, folder or workers are wrong, or if training fails.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 2.2.1.
     """
@@ -86,7 +86,7 @@ def semi_supervised(
 
 
 def prepare(config: SemiSupervisedConfig, workers: Workers) -> Prepared:
-    """Loads the images, and finds out what is wrong with them before anything is trained.
+    """Loads the images, and checks them before anything is trained.
 
     Args:
         config: Configuration of the run.
@@ -107,12 +107,12 @@ def prepare(config: SemiSupervisedConfig, workers: Workers) -> Prepared:
 
 
 def train_teacher(run: Run) -> None:
-    """Trains the teacher on the labelled images, in a run folder within the run's.
+    """Trains the teacher on the labelled images, in a run folder inside the run's folder.
 
     Args:
         run: The run, whose folder is open.
     """
-    # One that is there is the teacher of this run only if it is of the same configuration: resuming compares.
+    # An existing teacher belongs to this run only if its configuration is the same; resuming compares the two.
     finished = RunFolder(run.folder.path / TEACHER).model.exists()
     if not finished:
         logger.info("Teacher: standard training on the labelled images")
@@ -121,7 +121,7 @@ def train_teacher(run: Run) -> None:
 
 
 def teacher_config(config: SemiSupervisedConfig) -> FinetuneConfig:
-    """Returns the fine-tuning run that makes the teacher; a baseline's teacher is not pre-trained either."""
+    """Returns the configuration of the teacher's training; a baseline's teacher is not pre-trained either."""
     teacher = config.teacher
     training = {**config.training.model_dump(), "epochs": teacher.epochs, "batch_size": teacher.batch_size}
     settings = {
@@ -157,13 +157,13 @@ def train_student(run: Run, prepared: Prepared) -> None:
 
 
 def teach(config: SemiSupervisedConfig, folder: RunFolder, images: ImageSet, labelled: np.ndarray) -> np.ndarray:
-    """Returns the teacher's soft pseudo-labels, having recorded how many are right.
+    """Returns the teacher's soft pseudo-labels, and records their accuracy.
 
     Args:
         config: Configuration of the run.
         folder: The run folder, with the teacher.
         images: All training images.
-        labelled: Rows of those whose labels are known.
+        labelled: Rows of the images whose labels are known.
 
     Returns:
         Logits, float32 of shape `(n, classes)`.
@@ -177,7 +177,7 @@ def teach(config: SemiSupervisedConfig, folder: RunFolder, images: ImageSet, lab
 
 
 def build_student(config: SemiSupervisedConfig, start: StartingEncoder, num_classes: int) -> FineTuner:
-    """Builds what learns from the pseudo-labels: ACL's distillation, or the baseline.
+    """Builds the student, which learns from the pseudo-labels: ACL's distillation, or the baseline.
 
     Args:
         config: Configuration of the run.
@@ -190,11 +190,11 @@ def build_student(config: SemiSupervisedConfig, start: StartingEncoder, num_clas
 def student_data(
     images: ImageSet, labelled: np.ndarray, soft_logits: np.ndarray
 ) -> tuple[np.ndarray, SemiSupervisedTargets]:
-    """Returns what the student sees: all images, the labels that are known, and the pseudo-labels.
+    """Returns the student's training data: all images, the known labels, and the pseudo-labels.
 
     Args:
         images: All training images.
-        labelled: Rows of those whose labels are known; the others' labels are not looked at.
+        labelled: Rows of the images whose labels are known; other labels are not used.
         soft_logits: Logits of the teacher, of shape `(n, classes)`.
     """
     known = np.full(len(images), UNLABELLED, np.int64)

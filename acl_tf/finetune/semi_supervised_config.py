@@ -23,7 +23,7 @@ from acl_tf.training.config import RunConfig
 
 
 class FewLabelsDataConfig(LabelledDataConfig):
-    """Which images to train on, and how many of their labels; all other images are taken as unlabelled."""
+    """The images to train on, and how many of their labels to use; all other images count as unlabelled."""
 
     labels: Labels = 0.1
 
@@ -38,7 +38,7 @@ class TeacherConfig(Section):
     """Standard training on the labelled images; its last epoch makes the pseudo-labels.
 
     Attributes:
-        branch: Branch of the encoder that learns.
+        branch: Branch of the encoder's batch normalisation that is trained.
         epochs: Number of passes over the labelled images.
         batch_size: Number of images in a batch.
         optimizer: SGD whose learning rate falls in steps.
@@ -54,19 +54,19 @@ class BatchConfig(Section):
     """The batches of the last step.
 
     Attributes:
-        labelled_per_batch: Number of labelled images in a batch; none: 2 below 5 % of labels, and else 25.
-        unlabelled_per_batch: Number of unlabelled images in a batch; none: 198 below 5 % of labels, and else 225.
+        labelled_per_batch: Number of labelled images in a batch; None: 2 if less than 5 % have labels, else 25.
+        unlabelled_per_batch: Number of unlabelled images in a batch; None: 198 if less than 5 % have labels, else 225.
     """
 
     labelled_per_batch: Count | None = None
     unlabelled_per_batch: Count | None = None
 
     def batch_sizes(self, labelled: int, unlabelled: int) -> tuple[int, int]:
-        """Returns how many labelled and unlabelled images a batch has, no more than there are.
+        """Returns the numbers of labelled and of unlabelled images in a batch, no more than exist.
 
         Args:
             labelled: Number of labelled images.
-            unlabelled: Number of unlabelled ones.
+            unlabelled: Number of unlabelled images.
         """
         few = labelled < 0.05 * (labelled + unlabelled)
         sizes = self.labelled_per_batch or (2 if few else 25), self.unlabelled_per_batch or (198 if few else 225)
@@ -81,17 +81,17 @@ class StudentOptimizerConfig(StepwiseSGDConfig):
 
 
 class StudentRunConfig(RunConfig):
-    """How long and how to train in the last step; an epoch passes over the unlabelled images."""
+    """The length of the training in the last step; an epoch is one pass over the unlabelled images."""
 
     epochs: Count = 15
 
 
 class SemiSupervisedConfig(CommandConfig):
-    """A semi-supervised run on a pre-trained encoder. The defaults are the paper's for CIFAR-10.
+    """The configuration of a semi-supervised run. The defaults are the paper's for CIFAR-10.
 
     Attributes:
-        baseline: `uat++`: the same without pre-training, with the losses UAT-OT and UAT-FT; none: ACL's routine.
-        distillation: Settings of the loss, which are those of the baseline where there is one, and of the batches.
+        baseline: `uat++`: the same steps without pre-training, with the losses UAT-OT and UAT-FT; None: ACL's routine.
+        distillation: Settings of the student's loss (of the baseline, if there is one) and of the batches.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, sections 2.2.1
     and 3.1.2.
@@ -156,5 +156,5 @@ def student_class(baseline: Any) -> Any:
 
 @functools.cache
 def distillation_section(student: Any) -> type[Section]:
-    """Returns the section `distillation`: the student's settings, then those of its batches."""
+    """Returns the class of the section `distillation`: the student's settings, then those of its batches."""
     return create_model("DistillationConfig", __base__=(BatchConfig, student.Settings))

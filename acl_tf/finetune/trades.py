@@ -1,4 +1,4 @@
-"""TRADES: accuracy on clean images, and predictions that an attack does not move."""
+"""TRADES: a trade-off between accuracy on clean images and predictions that stay the same under attack."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -12,10 +12,10 @@ from acl_tf.losses.kl_divergence import kl_divergence
 
 
 class TRADES(FineTuner):
-    """Minimises CE(p(x), y) + beta · KL(p(x) ‖ p(x')), where x' is what PGD finds for the KL divergence.
+    """Minimises CE(p(x), y) + beta · KL(p(x) ‖ p(x')), where PGD finds x' by raising the KL divergence.
 
-    Gradients pass both sides of the KL divergence. Clean and attacked images go through batch normalisation one after
-    the other, each with statistics of its own.
+    Gradients flow through both sides of the KL divergence. Clean and attacked images pass the network in two separate
+    batches, each with its own batch statistics.
 
     Reference: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, Eq. 5.
     """
@@ -24,12 +24,12 @@ class TRADES(FineTuner):
         """Settings of TRADES.
 
         Attributes:
-            beta: Weight of the KL divergence, which the paper calls 1/lambda.
+            beta: Weight of the KL divergence, called 1/lambda in the paper.
         """
 
         beta: NonNegative = 6.0
 
-    # At the image itself the KL divergence has no gradient.
+    # Not at the image itself, where the KL divergence has no gradient.
     defaults: ClassVar[Mapping[str, Any]] = merge(FineTuner.defaults, {"attack": {"start": "normal"}})
     parts = ("cross_entropy", "kl_divergence")
 

@@ -13,7 +13,7 @@ class UATPlusPlus(PseudoLabelled):
     """Minimises CE(p(x'), ŷ) + online_weight · KL(stop_gradient(p(x)) ‖ p(x')).
 
     The first term is UAT-FT: ŷ is the label, or the most likely class of a fixed teacher. The second is UAT-OT, the
-    online target. Both take the image that the attack finds for the first.
+    online target. Both use the image that the attack finds for the first term.
 
     `train_step` takes uint8 images and `SemiSupervisedTargets`.
 

@@ -1,4 +1,4 @@
-"""TA and RA on the validation split after every epoch, and the choice of the best."""
+"""TA and RA on the validation split after every epoch, and the choice of the best epoch."""
 
 import functools
 from typing import Any
@@ -17,24 +17,24 @@ from acl_tf.training.config import RunConfig
 from acl_tf.training.selection import Selection
 from acl_tf.training.workers import Workers
 
-SAMPLES = 10  # draws of the noise that vote on a validation image
+SAMPLES = 10  # number of noisy copies that vote on a validation image
 
 
 class Validation:
     """Measures accuracy and robust accuracy after an epoch, and keeps the weights of the best one.
 
-    Robust accuracy is under PGD in steps of a quarter of the radius. It decides, but where the model is trained to be
-    smoothed: there it is the accuracy of the vote of noisy images.
+    Robust accuracy is measured under PGD with steps of a quarter of the radius. The best epoch is the one with the best
+    robust accuracy or, for a model that is meant to be smoothed, with the best accuracy of the vote of noisy copies.
 
     Args:
-        model: From images in [0, 1] to logits, in inference mode.
+        model: Model from images in [0, 1] to logits.
         image_set: The validation split.
-        config: How many images, how often, how many steps of PGD.
+        config: Section `validation`: numbers of images, of epochs between measurements, and of PGD steps.
         ball: Norm and radius of PGD.
         training: Section `training`: number of epochs, and seed.
         selection: Copy of the weights of the best epoch.
-        workers: Processes that measure together; None: this one.
-        sigma: Standard deviation of the noise that the model is trained on; None: on none.
+        workers: Processes that measure together; None: this process, on one device.
+        sigma: Standard deviation of the noise on which the model is trained; None: it is trained without noise.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Validation:
         self.selection = selection
         self.sigma = sigma
         self.attacked = RobustAccuracy("pgd", norm=ball.norm, epsilon=ball.epsilon, steps=config.steps)
-        # Made once, so that each is traced a single time.
+        # Made once, so that each is traced only once.
         self.workers = workers or Workers()
         self.predictors = self._predictors(model, self.workers)
 
     def __call__(self, epoch: int) -> dict[str, float]:
-        """Returns `validation_accuracy` and `validation_robust_accuracy`, or nothing where none are due.
+        """Returns `validation_accuracy` and `validation_robust_accuracy`, or nothing if the epoch is not measured.
 
-        With `sigma` there is `validation_smoothed_accuracy` too.
+        With `sigma`, `validation_smoothed_accuracy` is returned too.
         """
         if epoch % self.every and epoch != self.epochs:
             return {}
@@ -73,11 +73,11 @@ class Validation:
         return {**values, "validation_smoothed_accuracy": smoothed[0]} if smoothed else values
 
     def records(self, model: keras.Model, epoch: int) -> list[Record]:
-        """Returns the records of a model: accuracy, robust accuracy, and that of the vote; measured by this process.
+        """Returns records of accuracy, robust accuracy and, with `sigma`, of the vote, measured by this process alone.
 
         Args:
-            model: From images in [0, 1] to logits.
-            epoch: Number of the epoch after which the model was like this.
+            model: Model from images in [0, 1] to logits.
+            epoch: Number of the epoch after which the model had these weights.
         """
         alone = Workers()
         return self._records(self._predictors(model, alone), {"epoch": epoch}, alone)
