@@ -50,7 +50,7 @@ class Ball:
     def project(self, images: tf.Tensor, center: tf.Tensor, epsilon: float) -> tf.Tensor:
         """Projects images onto the ball around `center`, and then onto [0, 1].
 
-        As published, the two projections follow each other; the result need not be the nearest point of both sets.
+        As published, one projection follows the other: the result need not be the nearest point of their intersection.
         """
         raise NotImplementedError
 
@@ -196,7 +196,7 @@ class L1(Ball):
 def displaced(center: tf.Tensor, delta: tf.Tensor) -> tf.Tensor:
     """Returns `center + delta`, clipped to [0, 1]; rounding moves no pixel further from the centre than `delta`."""
     images = center + delta
-    # Sums that are rounded away from the centre: over thousands of pixels the errors would add up to leave the ball.
+    # Undoes rounding away from the centre, which would add up over thousands of pixels and leave the ball.
     images = tf.where(tf.abs(images - center) > tf.abs(delta), tf.math.nextafter(images, center), images)
     return tf.clip_by_value(images, 0.0, 1.0)  # moves pixels towards the centre, which is in [0, 1]
 

@@ -13,7 +13,7 @@ UNROLLED_STEPS = 5
 
 # From images in [0, 1], of shape `(batch, height, width, channels)`, to one loss per example, which the attack raises.
 Loss = Callable[[tf.Tensor], tf.Tensor]
-# What an attack carries from step to step: tensors whose first axis is that of the batch.
+# Values that an attack carries from step to step: tensors whose first axis is that of the batch.
 State = Any
 
 

@@ -116,7 +116,7 @@ class PGD20(PGD):
     """
 
     class Settings(PGD.Settings):
-        """The radius; the rest is what the name stands for."""
+        """The radius `epsilon`; the name fixes all other arguments."""
 
         norm: Literal["linf"] = "linf"
         steps: Literal[20] = 20
@@ -143,7 +143,7 @@ class FGSM(PGD):
     """
 
     class Settings(PGD.Settings):
-        """The radius; the rest is what the name stands for."""
+        """The radius `epsilon`; the name fixes all other arguments."""
 
         norm: Literal["linf"] = "linf"
         steps: Literal[1] = 1

@@ -76,7 +76,7 @@ class Evaluation:
         unfinished: Store of the finished part of each measurement; None: nothing is saved.
         interruption: Tells whether a signal asked the process to end; None: signals are not checked.
         progress: Function that shows the title of a measurement, the number of finished images, the number of all
-            images and, as an option, a note.
+            images and, optionally, a note.
         workers: Workers that evaluate together; only the chief saves unfinished measurements.
     """
 

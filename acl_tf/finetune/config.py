@@ -42,8 +42,8 @@ class LabelledDataConfig(DataConfig):
     """The images and labels to train on.
 
     Attributes:
-        labels: Number of labels to use, stratified by class: an integer is a count, a decimal a fraction of the images
-            outside the validation split; None: all.
+        labels: Number or fraction of labels to use, stratified by class: an integer is a number, a decimal a fraction
+            of the images outside the validation split; None: all.
         validation: Number of training images that are held out for validation; None: 5,000 of CIFAR, 10 % elsewhere.
     """
 
@@ -153,7 +153,7 @@ class ValidationConfig(Section):
 
 
 class FinetuneTrainingConfig(TrainingConfig):
-    """The length of the training, and how it runs."""
+    """The section `training`, with the defaults of fine-tuning."""
 
     epochs: Count = 25
     batch_size: Annotated[int, Field(ge=2)] = 128

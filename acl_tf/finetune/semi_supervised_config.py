@@ -81,7 +81,7 @@ class StudentOptimizerConfig(StepwiseSGDConfig):
 
 
 class StudentRunConfig(RunConfig):
-    """The length of the training in the last step; an epoch is one pass over the unlabelled images."""
+    """The section `training` of the last step, where an epoch is one pass over the unlabelled images."""
 
     epochs: Count = 15
 

@@ -34,7 +34,7 @@ class Job(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How a job ended.
+    """The result of a job.
 
     Attributes:
         job: The job that ended.

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from acl_tf.attacks.base import check_numbers
 
-# What an attack carries from step to step: tensors with one row per image.
+# Values that an attack carries from step to step: tensors with one row per image.
 State = dict[str, tf.Tensor]
 # From images in [0, 1] and the number of a draw to logits; draws differ only if the model is stochastic.
 Predict = Callable[[tf.Tensor, tf.Tensor | int], tf.Tensor]
