@@ -24,7 +24,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip wheel --no-deps --wheel-dir /wheels .
 
 FROM base AS runtime
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0.dev0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="acl-tf" \
       org.opencontainers.image.description="Adversarial contrastive pre-training of robust image encoders" \

@@ -14,7 +14,7 @@ from PIL import Image
 from acl_tf.config import recipe_names
 from tests.cli.conftest import TINY
 
-SECTIONS = "data, augmentation, model, objective, attack, optimizer, training"
+SECTIONS = "data, order, augmentation, model, objective, attack, optimizer, training"
 ARCHITECTURES = "resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
 
 
@@ -73,8 +73,8 @@ def picture(file, height=8, width=8, seed=0):
         ),
         (
             ["pretrain", "--set", "attack.step=3"],
-            'Unknown configuration key attack.step; did you mean "steps"? Known there: epsilon, step_size, steps. '
-            "Received: 3",
+            'Unknown configuration key attack.step; did you mean "steps"? Known there: name, norm, epsilon, step_size, '
+            "steps, start, momentum, clip_start, sparsity. Received: 3",
         ),
         (
             ["pretrain", "--set", "attack.steps=many"],
@@ -311,10 +311,22 @@ def copy(finished, tmp_path):
 
 
 def test_resuming_with_another_configuration(fail, finished):
-    assert fail("pretrain", "--output", finished, "--resume", "--width", "0.125", "--set", "attack.steps=1") == (
+    assert fail(
+        "pretrain",
+        "--output",
+        finished,
+        "--resume",
+        "--width",
+        "0.125",
+        "--set",
+        "training.log_steps=1",
+        "--set",
+        "model.projection_blocks=3",
+    ) == (
         2,
         f"acl-tf: error: The run in {finished} has another configuration and cannot go on with this one. "
-        "Expected: model.width=0.0625, attack.steps=5. Received: model.width=0.125, attack.steps=1",
+        "Expected: model.width=0.0625, model.projection_blocks=2. "
+        "Received: model.width=0.125, model.projection_blocks=3",
     )
 
 

@@ -112,11 +112,11 @@ def test_epochs_may_have_different_lengths(tmp_path):
     train(tmp_path / "whole", pixels(20), order=Unequal(3, 10, 7), after_epoch=lambda epoch: ended.append(epoch) or {})
     assert prepared == [(0, 0), (1, 3), (2, 13)] and ended == [1, 2, 3]
     assert [row["epoch"] for row in rows_of(tmp_path / "whole") if row["step"] in (3, 13, 15)] == [1, 2, 3]
-    for first in (3, 5, 13):
+    for first in (3, 4, 13):  # at the end of an epoch, and within one
         prepared.clear()
         train(tmp_path / f"{first}", pixels(20), last=first, order=Unequal(3, 10, 7))
         resumed = train(tmp_path / f"{first}", pixels(20), first=first, order=Unequal(3, 10, 7))
-        assert [epoch for epoch, _ in prepared] == {3: [0, 1, 2], 5: [0, 1, 2], 13: [0, 1, 2]}[first]
+        assert [epoch for epoch, _ in prepared] == [0, 1, 2]
         assert float(resumed.weight) == float(train(tmp_path / f"again{first}", pixels(20)).weight)
 
 

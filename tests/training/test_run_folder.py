@@ -49,7 +49,8 @@ def test_what_a_run_notes(folder):
         assert build(PretrainConfig, yaml.safe_load(folder.config.read_text())) == CONFIG
         assert folder.checkpoints.is_dir()
     noted = about(folder)
-    assert noted.keys() == {"status", "started", "ended", "command", "host", "versions", "onednn", "git_revision"}
+    process = {"command", "host", "versions", "onednn", "git_revision", "plugins"}
+    assert noted.keys() == {"status", "started", "ended", *process}
     assert noted["status"] == "finished" and noted["started"] <= noted["ended"]
     assert noted["versions"].keys() == {"acl_tf", "tensorflow", "keras", "python"}
     assert noted["onednn"] == onednn.decision()

@@ -75,4 +75,4 @@ def test_nesterov_needs_a_momentum():
 
 def test_is_registered():
     assert OPTIMIZERS["sgd"] is SGD
-    assert OPTIMIZERS["adamw"] is keras.optimizers.AdamW
+    assert issubclass(OPTIMIZERS["adamw"], keras.optimizers.AdamW)
