@@ -18,6 +18,8 @@ State = Mapping[str, np.ndarray]
 # Architectures by the number of blocks in each stage; ResNet-50, whose blocks have a third convolution, is told below.
 RESNETS = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
 WIDE_RESNETS = {4: "wrn-28-10", 5: "wrn-34-10"}
+BOTTLENECKS = "resnet50"
+IMPORTED = (*RESNETS.values(), BOTTLENECKS, *WIDE_RESNETS.values())
 # Indices of the branches in the authors' `bn_list`.
 BRANCH_INDEX = {Branch.STANDARD: 0, Branch.ADVERSARIAL: 1}
 
@@ -144,11 +146,11 @@ def _architecture(state: State) -> dict[str, Any]:
     if wide in WIDE_RESNETS:
         return {"arch": WIDE_RESNETS[wide], "width": first.shape[0] / 16, "stem": stem}
     if "layer1.0.conv3.weight" in state and stages == (3, 4, 6, 3):
-        return {"arch": "resnet50", "width": first.shape[0] / 64, "stem": stem}
+        return {"arch": BOTTLENECKS, "width": first.shape[0] / 64, "stem": stem}
     if stages in RESNETS:
         return {"arch": RESNETS[stages], "width": first.shape[0] / 64, "stem": stem}
     raise AclTfError(
-        "The checkpoint is of no architecture that is known here (resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10). "
+        f"The checkpoint is of no architecture that is known here ({', '.join(IMPORTED)}). "
         f"Received: {stages} blocks in layer1 to layer4, {wide} in block1"
     )
 
