@@ -232,7 +232,8 @@ def test_two_replicas_are_one(name, plugin, dataset, tmp_path):
     one, two = weights(tmp_path / "1"), weights(tmp_path / "2")
     for key, value in one.items():
         if "fc1/bias" not in key:  # its true gradient is 0: rounding errors
-            np.testing.assert_allclose(two[key], value, rtol=1e-6, atol=1e-9, err_msg=key)
+            # Views are float32, and rounded by the shape of a replica's batch: over 16 steps that comes to 1e-6.
+            np.testing.assert_allclose(two[key], value, rtol=0, atol=1e-5 * np.abs(value).max(), err_msg=key)
 
 
 @pytest.mark.slow
