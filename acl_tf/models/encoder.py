@@ -67,7 +67,8 @@ class Encoder(PairedModel):
             mean=tuple(mean), variance=tuple(s**2 for s in std), dtype=stem_dtype(), name="normalize"
         )(images)
         norm = norm_factory(batch_norm, synchronized)
-        features = BACKBONES[arch](normalized, norm, width=width, stem=stem, stem_padding=stem_padding)
+        other = {} if stem_padding == 1 else {"stem_padding": stem_padding}  # few backbones have another
+        features = BACKBONES[arch](normalized, norm, width=width, stem=stem, **other)
         super().__init__(keras.Model(images, features, name=arch), **kwargs)
         self.arch = arch
         self.width = width
