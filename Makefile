@@ -25,12 +25,12 @@ help:
 	@echo 'make typecheck   mypy'
 	@echo 'make clean       remove $(VENV), build products and caches'
 
-# Shorter than the recipes of `digits`, which it takes: 6 of 10 epochs of pre-training, and 5 % of the labels.
+# The recipes of `digits`, with 5 % of the labels and a shorter attack in validation.
 quickstart: LABELS = --labels 0.05 --set validation.steps=5
 # Clean images, and the attack in the ball that the recipes train in.
 quickstart: ATTACKS = --attack none --attack pgd20:epsilon=0.1
 quickstart: $(VENV)/.installed
-	$(BIN)/acl-tf pretrain --variant ds --dataset digits --epochs 6 --output $(QUICKSTART)/ds --resume
+	$(BIN)/acl-tf pretrain --variant ds --dataset digits --output $(QUICKSTART)/ds --resume
 	$(BIN)/acl-tf finetune $(QUICKSTART)/ds $(LABELS) --output $(QUICKSTART)/ds_trades --resume
 	$(BIN)/acl-tf finetune random:resnet18 --width 0.125 --dataset digits $(LABELS) --output $(QUICKSTART)/random_trades --resume
 	$(BIN)/acl-tf evaluate $(QUICKSTART)/ds_trades $(ATTACKS) --resume

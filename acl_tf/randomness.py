@@ -45,6 +45,6 @@ def rows_of_global_batch(shape: tf.Tensor | Sequence[int], draw: Callable[[tf.Te
     whole = draw(tf.concat([[total], shape[1:]], axis=0))
 
     def rows(values: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(values[offset : offset + shape[0]], [shape[0], *values.shape[1:]])
+        return tf.reshape(values[offset : offset + shape[0]], tf.concat([[shape[0]], tf.shape(values)[1:]], axis=0))
 
     return tf.nest.map_structure(rows, whole)

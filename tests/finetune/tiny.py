@@ -32,8 +32,8 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (BATCH, SIZE, SIZE, 3), np.ui
 LABELS = np.arange(BATCH) % CLASSES
 
 
-def tiny(x: keras.KerasTensor, norm: NormFactory, width: float, stem: str, stem_padding: int) -> keras.KerasTensor:
-    return resnet(x, norm, basic_block, (1, 1), width, stem, stem_padding)
+def tiny(x: keras.KerasTensor, norm: NormFactory, width: float, stem: str) -> keras.KerasTensor:
+    return resnet(x, norm, basic_block, (1, 1), width, stem)
 
 
 @contextlib.contextmanager
