@@ -16,6 +16,7 @@ from acl_tf.errors import AclTfError, UsageError
 from acl_tf.export import saved_model
 from acl_tf.export.saved_model import decoded, export_saved_model, export_trainable_saved_model
 from acl_tf.export.warm_up import write_warm_up_requests
+from acl_tf.models.batch_norm_folding import fold_batch_norm
 from acl_tf.safety.saved_model import check_saved_model, read_contents
 from tests.export.tiny import FLOATS, IMAGES, SIZE, batches, difference
 from tests.training.disk import LimitedFiles, SmallDisk
@@ -422,3 +423,13 @@ def test_saved_model_cli_runs_it(saved_classifier, classifier, tmp_path):
     arguments = ["--dir", saved_classifier, "--tag_set", "serve", "--signature_def", "serving_default"]
     saved_model_cli("run", *arguments, "--inputs", f"images={tmp_path / 'images.npy'}", "--outdir", tmp_path)
     assert difference(np.load(tmp_path / "logits.npy"), classifier(FLOATS)) < 1e-5
+
+
+@pytest.mark.slow
+def test_the_folded_saved_model_has_no_normalisation(tmp_path, encoder):
+    export_saved_model(encoder, tmp_path / "plain", "encoder")
+    export_saved_model(fold_batch_norm(encoder), tmp_path / "folded", "encoder")
+    plain, folded = read_contents(tmp_path / "plain"), read_contents(tmp_path / "folded")
+    assert folded.signatures == plain.signatures
+    assert folded.operations["Conv2D"] == plain.operations["Conv2D"] > 0
+    assert folded.operations["Rsqrt"] == 0 < plain.operations["Rsqrt"]

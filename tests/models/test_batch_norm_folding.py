@@ -2,9 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from acl_tf.export.saved_model import export_saved_model
 from acl_tf.models.batch_norm_folding import fold_batch_norm, foldable
-from acl_tf.safety.saved_model import read_contents
 from tests.export.tiny import difference, encoder, shaken
 
 LARGE = np.random.default_rng(1).random((3, 32, 32, 3), np.float32)
@@ -119,16 +117,6 @@ def test_a_norm_that_hardly_varied():
     norm = model.layers[-1]
     norm.moving_variance.assign([0, 1e-8, 1, 100, 1e4])
     assert difference(fold_batch_norm(model)(LARGE[:, :8, :8]), model(LARGE[:, :8, :8])) < 1e-5
-
-
-@pytest.mark.slow
-def test_the_folded_saved_model_has_no_normalisation(tmp_path, encoder):
-    export_saved_model(encoder, tmp_path / "plain", "encoder")
-    export_saved_model(fold_batch_norm(encoder), tmp_path / "folded", "encoder")
-    plain, folded = read_contents(tmp_path / "plain"), read_contents(tmp_path / "folded")
-    assert folded.signatures == plain.signatures
-    assert folded.operations["Conv2D"] == plain.operations["Conv2D"] > 0
-    assert folded.operations["Rsqrt"] == 0 < plain.operations["Rsqrt"]
 
 
 def test_a_sequential_model():
