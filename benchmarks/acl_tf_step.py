@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from step_case import IMAGE_SHAPE
 
+from acl_tf.horizon import Horizon
 from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.pretrain.objective import Objective
 from acl_tf.pretrain.run import build_objective, build_optimizer
@@ -26,9 +27,10 @@ def build_step(config: PretrainConfig, workers: Workers) -> tuple[Callable[[], f
         The function, which returns the loss, and the objective.
     """
     set_numerics(config.training)
+    horizon = Horizon.uniform(config.training.epochs, STEPS_PER_EPOCH)
     with workers.strategy.scope():
-        objective = build_objective(config, IMAGE_SHAPE)
-        objective.compile(optimizer=build_optimizer(config.optimizer, config.training.epochs, STEPS_PER_EPOCH))
+        objective = build_objective(config, IMAGE_SHAPE, horizon)
+        objective.compile(optimizer=build_optimizer(config.optimizer, horizon))
         objective.optimizer.build(objective.trainable_variables)
     batch_size = config.training.batch_size
     images = np.random.default_rng(0).integers(0, 256, (batch_size, *IMAGE_SHAPE), np.uint8)
