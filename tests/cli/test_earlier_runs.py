@@ -321,16 +321,8 @@ validation:
   every: 5
   steps: 20
 """
-SEMI_SUPERVISED = (
+STUDENT = (
     """\
-encoder:
-  source: runs/ds
-  branch: null
-  width: null
-baseline: null
-"""
-    + DATA
-    + """\
   labels: 0.1
   validation: null
 """
@@ -385,6 +377,17 @@ validation:
   steps: 20
 """
 )
+SEMI_SUPERVISED = (
+    """\
+encoder:
+  source: runs/ds
+  branch: null
+  width: null
+baseline: null
+"""
+    + DATA
+    + STUDENT
+)
 UAT = (
     """\
 encoder:
@@ -394,60 +397,7 @@ encoder:
 baseline: uat++
 """
     + DATA
-    + """\
-  labels: 0.1
-  validation: null
-"""
-    + CROP_FLIP
-    + """\
-teacher:
-  branch: standard
-  epochs: 100
-  batch_size: 128
-  optimizer:
-    learning_rate: 0.1
-    momentum: 0.9
-    weight_decay: 0.0002
-    decay_epochs: null
-    decay_at:
-    - 0.4
-    - 0.6
-    decay_factor: 0.1
-distillation:
-  alpha: 0.5
-  temperature: 1.0
-  beta: 6.0
-  online_weight: 5.0
-  labelled_per_batch: null
-  unlabelled_per_batch: null
-attack:
-  epsilon: 0.03137254901960784
-  step_size: 0.00784313725490196
-  steps: 10
-optimizer:
-  learning_rate: 0.1
-  momentum: 0.9
-  weight_decay: 0.0005
-  decay_epochs: null
-  decay_at:
-  - 0.3333333333333333
-  - 0.6666666666666666
-  decay_factor: 0.1
-training:
-  epochs: 15
-  precision: float32
-  seed: 0
-  checkpoint_steps: 500
-  keep_checkpoints: 3
-  log_steps: 10
-  steps_per_call: 1
-  jit: false
-  tf32: true
-validation:
-  images: 500
-  every: 1
-  steps: 20
-"""
+    + STUDENT
 )
 
 RANDOM = {"encoder": {"source": "random:resnet18"}}
