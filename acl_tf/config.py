@@ -108,6 +108,15 @@ class CommandConfig(Section):
 AnyCommandConfig = TypeVar("AnyCommandConfig", bound=CommandConfig)
 
 
+def unknown_name(key: str, name: Any, registry: Registry) -> UsageError:
+    """Returns the error that the value of a key is no name of a registry."""
+    names = list(registry)
+    return UsageError(
+        f"Configuration key {key}: expected one of {', '.join(names)}{nearest(str(name), names) or '.'} "
+        f"Received: {name!r}"
+    )
+
+
 class Choice(NamedTuple):
     """A section that chooses a class by its name; its other keys are that class's `Settings`.
 
@@ -134,11 +143,7 @@ class Choice(NamedTuple):
         section = settings.get(self.section)
         name = section.get(self.key, self.default) if isinstance(section, Mapping) else self.default
         if name not in self.registry:
-            names = list(self.registry)
-            raise UsageError(
-                f"Configuration key {self.section}.{self.key}: expected one of {', '.join(names)}"
-                f"{nearest(str(name), names) or '.'} Received: {name!r}"
-            )
+            raise unknown_name(f"{self.section}.{self.key}", name, self.registry)
         return name
 
     def class_in(self, settings: Settings) -> Any:
@@ -276,6 +281,11 @@ def checked_settings(kind: type[AnyConfig], values: Settings) -> AnyConfig:
         if first["type"] == "missing":
             raise ValueError(f"`{key}` must be given. Received: {', '.join(values) or 'no settings'}") from error
         raise ValueError(f"`{key}` must be {_expected(first)}. Received: {key}={received!r}") from error
+
+
+def arguments_of(kind: Any, section: Section) -> dict[str, Any]:
+    """Returns the keyword arguments that a section holds for a class: the keys of the class's `Settings`."""
+    return {key: getattr(section, key) for key in kind.Settings.model_fields}
 
 
 def _check_sections(config: type[Section], sections: Sections, settings: Settings) -> None:

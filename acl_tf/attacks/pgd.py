@@ -109,22 +109,27 @@ class PGD(GradientAttack):
         return self.ball.project(images, center, self.epsilon)
 
 
+class RadiusAlone(PGD.Settings):
+    """Settings of an attack whose name fixes all arguments of `PGD` but the radius; a subclass says steps and start."""
+
+    norm: Literal["linf"] = "linf"
+    step_size: None = None
+    momentum: Literal[0] = 0
+    clip_start: Literal[False] = False
+    sparsity: None = None
+
+
 class PGD20(PGD):
     """PGD as in RA: 20 steps of a quarter of the radius (2/255 for 8/255), from one uniform random start.
 
     Reference: Jiang et al., "Robust Pre-Training by Adversarial Contrastive Learning", NeurIPS 2020, section 3.
     """
 
-    class Settings(PGD.Settings):
+    class Settings(RadiusAlone):
         """The radius `epsilon`; the name fixes all other arguments."""
 
-        norm: Literal["linf"] = "linf"
         steps: Literal[20] = 20
-        step_size: None = None
         start: Literal["uniform"] = "uniform"
-        momentum: Literal[0] = 0
-        clip_start: Literal[False] = False
-        sparsity: None = None
 
     fixed: ClassVar = {"restarts": 1, "loss": "cross_entropy", "targeted": False}
 
@@ -142,16 +147,11 @@ class FGSM(PGD):
     Reference: Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015, section 4.
     """
 
-    class Settings(PGD.Settings):
+    class Settings(RadiusAlone):
         """The radius `epsilon`; the name fixes all other arguments."""
 
-        norm: Literal["linf"] = "linf"
         steps: Literal[1] = 1
-        step_size: None = None
         start: Literal["zero"] = "zero"
-        momentum: Literal[0] = 0
-        clip_start: Literal[False] = False
-        sparsity: None = None
 
     fixed: ClassVar = {"restarts": 1}
     step_share = 1.0

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from acl_tf.config import Section
+from acl_tf.config import Section, checked_settings
 from acl_tf.horizon import Horizon
 
 
@@ -49,7 +49,7 @@ class Order:
         self.batch_size = batch_size
         self.epochs = epochs
         self.seed = seed
-        self.settings: Any = self.Settings(**settings)
+        self.settings: Any = checked_settings(self.Settings, settings)
         self.horizon = Horizon(self.lengths())
         self._ordered: tuple[int, np.ndarray] = -1, np.empty(0, np.int64)
 

@@ -12,7 +12,7 @@ from acl_tf.attacks import ATTACKS
 from acl_tf.attacks.base import Attack, Loss
 from acl_tf.attacks.eot import with_eot
 from acl_tf.attacks.restarts import worst_of
-from acl_tf.config import Count, Section, known
+from acl_tf.config import Count, Section, arguments_of, known
 from acl_tf.errors import UsageError
 from acl_tf.evaluate.base import Evaluation, Measured, Target
 from acl_tf.evaluate.evaluator import Circumstances, Evaluator, resolved_eot
@@ -75,7 +75,7 @@ class RobustAccuracy(Evaluator):
     def __init__(self, name: str, /, **settings: Any) -> None:
         super().__init__(name, **settings)
         kind = ATTACKS[name]
-        self.attack: Attack = kind(**self.settings.model_dump(include=set(kind.Settings.model_fields)))
+        self.attack: Attack = kind(**arguments_of(kind, self.settings))
 
     @classmethod
     def settings_of(cls, name: str) -> type[Section]:

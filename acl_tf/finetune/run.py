@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from acl_tf.attacks import build_attack
-from acl_tf.config import Section
+from acl_tf.config import Section, arguments_of
 from acl_tf.data.crop_flip import CropFlip
 from acl_tf.data.orders import Order, Shuffled
 from acl_tf.data.splits import fingerprint_with_labels, label_subset, labels_of, take
@@ -150,7 +150,7 @@ def build_tuner(
         augmentation=CropFlip(**config.augmentation.model_dump()),
         attack=build_attack(config.attack) if method.attacks else None,
         seed=config.training.seed,
-        **{key: getattr(settings, key) for key in method.Settings.model_fields},
+        **arguments_of(method, settings),
     )
 
 

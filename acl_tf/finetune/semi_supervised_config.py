@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, create_model, model_validator
 
 from acl_tf.attacks.config import ATTACK, suited_defaults
-from acl_tf.config import CommandConfig, Count, NonNegative, Section, Sections, Settings, Share, as_tuple
-from acl_tf.errors import UsageError
+from acl_tf.config import CommandConfig, Count, NonNegative, Section, Sections, Settings, Share, as_tuple, unknown_name
 from acl_tf.finetune import BASELINES
 from acl_tf.finetune.config import (
     CropFlipConfig,
@@ -18,7 +17,6 @@ from acl_tf.finetune.config import (
     ValidationConfig,
     random_backbone,
 )
-from acl_tf.registry import nearest
 from acl_tf.training.config import RunConfig
 
 
@@ -147,10 +145,7 @@ def student_class(baseline: Any) -> Any:
 
         return Distillation
     if baseline not in BASELINES:
-        raise UsageError(
-            f"Configuration key baseline: expected one of {', '.join(BASELINES)}"
-            f"{nearest(str(baseline), BASELINES) or '.'} Received: {baseline!r}"
-        )
+        raise unknown_name("baseline", baseline, BASELINES)
     return BASELINES[baseline]
 
 

@@ -157,9 +157,14 @@ class Objective(keras.Model):
 
     def published(self) -> Networks:
         """Returns the networks that the model folder gets: by default those that are trained."""
-        return Networks(self.encoder, self.projection_head)
+        return self.trained
 
     # What a method can use
+
+    @property
+    def trained(self) -> Networks:
+        """The networks that are trained."""
+        return Networks(self.encoder, self.projection_head)
 
     def epoch(self) -> tf.Tensor:
         """Returns the number of the present epoch, from 0: an int64 scalar.
@@ -207,8 +212,7 @@ class Objective(keras.Model):
     @property
     def trainable_variables(self) -> list[keras.Variable]:
         """Variables of what is trained; nothing that `setup` makes is among them."""
-        parts = [part for part in (self.encoder, self.projection_head) if part is not None]
-        return [variable for part in parts for variable in part.trainable_variables]
+        return [variable for part in self.trained.parts for variable in part.trainable_variables]
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -219,7 +223,7 @@ class Objective(keras.Model):
 
     def project(self, given: Pass) -> Projections:
         """Passes views through networks; returns their projections, in full precision."""
-        encoder, head = given.networks or Networks(self.encoder, self.projection_head)
+        encoder, head = given.networks or self.trained
         features = encoder(tf.concat(given.views, axis=0), branch=given.branch, training=given.training)
         self.measurements.update_state({"feature_std": feature_std(features)})
         projections = features if head is None else head(features, branch=given.branch, training=given.training)
@@ -259,8 +263,7 @@ class Objective(keras.Model):
 
     def _frozen_branches(self, branch: Branch) -> list[FrozenBranch]:
         with tf.init_scope():
-            parts = [part for part in (self.encoder, self.projection_head) if part is not None]
-            return [FrozenBranch(part, branch) for part in parts]
+            return [FrozenBranch(part, branch) for part in self.trained.parts]
 
 
 def _start(attack: Attack, view: tf.Tensor, seed: tf.Tensor) -> Any:

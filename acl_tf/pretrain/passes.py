@@ -25,6 +25,11 @@ class Networks(NamedTuple):
     encoder: Encoder
     projection_head: PairedModel | None = None
 
+    @property
+    def parts(self) -> tuple[PairedModel, ...]:
+        """What there is of them, in the order in which images pass."""
+        return (self.encoder,) if self.projection_head is None else (self.encoder, self.projection_head)
+
 
 class Pass(NamedTuple):
     """Views that pass the networks together: batch normalisation takes them for one batch.

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from acl_tf.attacks import build_attack
+from acl_tf.config import arguments_of
 from acl_tf.data import ORDERS, sources
 from acl_tf.data.image_set import ImageSet
 from acl_tf.data.orders import Order
@@ -77,9 +78,9 @@ def build_order(config: PretrainConfig, images: int) -> Order:
         config: Configuration of the run.
         images: Number of images.
     """
-    settings = config.order.model_dump(exclude={"name"})
-    training = config.training
-    return ORDERS[config.order.name](images, training.batch_size, training.epochs, training.seed, **settings)
+    order, training = ORDERS[config.order.name], config.training
+    own = arguments_of(order, config.order)
+    return order(images, training.batch_size, training.epochs, training.seed, **own)
 
 
 def build_objective(
@@ -111,7 +112,7 @@ def build_objective(
         horizon=horizon,
         seed=config.training.seed,
         micro_batches=config.training.micro_batches,
-        **config.objective.model_dump(exclude={"variant"}),
+        **arguments_of(method, config.objective),
     )
 
 
@@ -129,8 +130,7 @@ def build_optimizer(settings: Any, horizon: Horizon) -> keras.optimizers.Optimiz
     if warmup >= horizon.epochs:
         raise UsageError(f"optimizer.warmup_epochs must be less than the {horizon.epochs} epochs. Received: {warmup}")
     optimizer = OPTIMIZERS[settings.name]
-    own = {key: getattr(settings, key) for key in optimizer.Settings.model_fields}
-    return optimizer(_schedule(settings, horizon, warmup), **own)
+    return optimizer(_schedule(settings, horizon, warmup), **arguments_of(optimizer, settings))
 
 
 def _schedule(settings: Any, horizon: Horizon, warmup: float) -> keras.optimizers.schedules.LearningRateSchedule:
