@@ -82,6 +82,7 @@ class VoteCounter:
         elif milliseconds > 2000 * SECONDS_OF_A_CALL:
             self.batches = max(1, self.batches // 2)
 
+    @tf.autograph.experimental.do_not_convert
     def _add(self, image: tf.Tensor, seed: tf.Tensor, first: tf.Tensor, end: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
         """Returns the counts plus the votes of the draws from `first` to before `end`, which the replicas share."""
 

@@ -46,6 +46,7 @@ class Predictor:
             logits = self.compiled.get_concrete_function(arguments)(arguments)
             return logits.numpy()
 
+    @tf.autograph.experimental.do_not_convert
     def _on_replicas(self, arguments: tuple[tf.Tensor, tf.Tensor, tf.Tensor]) -> tf.Tensor:
         logits = self.strategy.run(self.predict, arguments)
         return self.strategy.gather(logits, axis=0) if self.workers.replicas > 1 else logits

@@ -79,6 +79,8 @@ class Steps:
             self.strategy.run(self._replica_step, (given, number, self.resident))
         return self.strategy.run(self._replica_step, (given, count - 1, self.resident))
 
+    # As in Keras 3: a training step is not rewritten by AutoGraph, which would cost as long as tracing it.
+    @tf.autograph.experimental.do_not_convert
     def _replica_step(self, given: Any, number: int | tf.Tensor, resident: Data | None) -> tf.Tensor:
         """Takes one step of one replica; `given` is `(steps, local batch, …)`."""
         batch = tf.nest.map_structure(lambda value: value[number], given)

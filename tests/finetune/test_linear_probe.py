@@ -81,7 +81,7 @@ def test_a_probe_learns_what_is_separable():
     tuner = build(METHODS["standard"], mode="linear", classifier=False)
     labels = np.arange(24) % 2
     noise = np.random.default_rng(0).integers(0, 96, (24, 8, 8, 3)) + 128 * labels[:, None, None, None]
-    step = tf.function(tuner.train_step)
+    step = tf.function(tuner.train_step, autograph=False)
     for _ in range(60):
         step((tf.constant(noise, tf.uint8), tf.constant(labels)))
     assert np.mean(np.argmax(tuner(noise / np.float32(255)), axis=1) == labels) == 1.0
