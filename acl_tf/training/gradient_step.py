@@ -74,8 +74,9 @@ def apply_gradients(
     moving = [(gradient, variable) for gradient, variable in zip(gradients, variables) if gradient is not None]
     # Summed over the replicas here, because clipping and the check for overflow must see the global gradient;
     # Keras sums the shares again.
-    summed = [global_sum(gradient) for gradient, _ in moving]
-    # In float64 a classifier is still float32.
+    # Of one type, because in float64 a classifier is still float32, and Keras packs all gradients into one tensor.
+    widest = max((gradient.dtype for gradient, _ in moving), key=lambda dtype: dtype.size)
+    summed = [tf.cast(global_sum(gradient), widest) for gradient, _ in moving]
     norm = tf.linalg.global_norm([tf.cast(gradient, dtype) for gradient in summed])
     norm /= optimizer.scale_loss(tf.ones((), dtype))
     optimizer.apply([gradient / replicas() for gradient in summed], [variable for _, variable in moving])

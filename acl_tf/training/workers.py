@@ -189,8 +189,10 @@ class Workers:
 
     def _summed(self, values: Sequence[Any]) -> list[np.ndarray]:
         """Returns the sums of the workers' values."""
+        tensors = [tf.convert_to_tensor(value) for value in values]
         with self.watched():
-            results = self._add([tf.convert_to_tensor(value) for value in values])
+            # Calls the graph: TensorFlow would warn that values of many shapes are traced too often.
+            results = self._add.get_concrete_function(tensors)(tensors)
             return [self.strategy.experimental_local_results(result)[0].numpy() for result in results]
 
     def _sum_over_workers(self, values: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -63,14 +63,20 @@ def test_the_loss_scale_changes_neither_the_step_nor_the_norm(scale):
     np.testing.assert_allclose(loss, np.square(START - TARGETS).sum(axis=1).mean() / 2, rtol=1e-5)
 
 
-def test_weights_may_differ_in_dtype():
-    variable, other = weight(), weight("other", "float32")
+def both(variable: keras.Variable, other: keras.Variable):
+    """Half the square distance from one to twice the other."""
 
     def loss_and_parts():
         difference = tf.cast(tf.convert_to_tensor(variable), tf.float32) - 2 * tf.convert_to_tensor(other)
         return tf.reduce_sum(tf.square(difference)) / 2, None
 
-    _, _, norm = gradient_step(built(SGD(0.1, momentum=0.0), variable, other), [variable, other], loss_and_parts)
+    return loss_and_parts
+
+
+def test_weights_may_differ_in_dtype():
+    variable, other = weight(), weight("other", "float32")
+    optimizer = built(SGD(0.1, momentum=0.0), variable, other)
+    _, _, norm = gradient_step(optimizer, [variable, other], both(variable, other))
     np.testing.assert_allclose(norm, np.linalg.norm([-START, 2 * START]), rtol=1e-6)
     np.testing.assert_allclose(variable.numpy(), 1.1 * START, rtol=1e-6)
     np.testing.assert_allclose(other.numpy(), 0.8 * START, rtol=1e-6)
@@ -89,6 +95,13 @@ def compare_replicas() -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        variable, other = weight(), weight("other", "float32")
+        optimizer = built(SGD(0.1, momentum=0.0), variable, other)
+    strategy.run(tf.function(lambda: gradient_step(optimizer, [variable, other], both(variable, other))[2]))
+    np.testing.assert_allclose(variable.numpy(), 1.2 * START, rtol=1e-6)  # the sum of two equal shares
+    np.testing.assert_allclose(other.numpy(), 0.6 * START, rtol=1e-6)
+
     gradient = START - TARGETS.mean(axis=0)
     halves = tf.split(tf.constant(TARGETS), 2)
     for clipnorm in (None, 0.5):
