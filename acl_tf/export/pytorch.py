@@ -16,7 +16,7 @@ from acl_tf.models.paired_batch_norm import PairedBatchNormalization
 
 State = Mapping[str, np.ndarray]
 # Architectures by the number of blocks in each stage; ResNet-50, whose blocks have a third convolution, is told below.
-RESNETS = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
+RESNETS = {(1, 1, 1, 1): "resnet10", (2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
 WIDE_RESNETS = {4: "wrn-28-10", 5: "wrn-34-10"}
 BOTTLENECKS = "resnet50"
 IMPORTED = (*RESNETS.values(), BOTTLENECKS, *WIDE_RESNETS.values())

@@ -32,6 +32,7 @@ else:
 BACKBONES = Registry(
     "architecture",
     {
+        "resnet10": "acl_tf.models.resnet:resnet10",
         "resnet18": "acl_tf.models.resnet:resnet18",
         "resnet34": "acl_tf.models.resnet:resnet34",
         "resnet50": "acl_tf.models.resnet:resnet50",

@@ -9,6 +9,13 @@ from acl_tf.models.layers import NormFactory, conv2d, relu, scaled, stem_dtype
 Block = Callable[[keras.KerasTensor, int, int, NormFactory, str], keras.KerasTensor]
 
 
+def resnet10(
+    x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar", stem_padding: int = 1
+) -> keras.KerasTensor:
+    """Returns the features, of shape `(batch, 512 * width)`; arguments as of `resnet`."""
+    return resnet(x, norm, basic_block, (1, 1, 1, 1), width, stem, stem_padding)
+
+
 def resnet18(
     x: keras.KerasTensor, norm: NormFactory, width: float = 1.0, stem: str = "cifar", stem_padding: int = 1
 ) -> keras.KerasTensor:
