@@ -1,5 +1,6 @@
 """What all tests share. Nothing heavy is imported here: tests of the command line start without TensorFlow."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -22,6 +23,12 @@ SHARED = Path(os.environ.get("ACL_TF_SHARED", ROOT.parent / "shared"))
 # The same examples in every run, and no complaint about a first call that traces a graph.
 hypothesis.settings.register_profile("acl_tf", deadline=None, derandomize=True, database=None, max_examples=20)
 hypothesis.settings.load_profile("acl_tf")
+
+
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector rest: it would go through all of TensorFlow again and again."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def shared(*parts: str) -> Path:

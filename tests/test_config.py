@@ -27,7 +27,7 @@ from acl_tf.pretrain.config import PretrainConfig
 from acl_tf.training import config as training_config
 
 PGD = "name, norm, epsilon, step_size, steps, start, momentum, clip_start, sparsity"
-ARCHITECTURES = "resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
+ARCHITECTURES = "resnet10, resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
 
 
 def settings_of(text: str) -> dict:

@@ -52,7 +52,7 @@ def test_nearest(name, expected):
 
 
 REGISTRIES = {
-    "acl_tf.models:BACKBONES": ["resnet18", "resnet34", "resnet50", "wrn-28-10", "wrn-34-10"],
+    "acl_tf.models:BACKBONES": ["resnet10", "resnet18", "resnet34", "resnet50", "wrn-28-10", "wrn-34-10"],
     "acl_tf.pretrain:OBJECTIVES": ["s2s", "a2a", "a2s", "ds"],
     "acl_tf.training:OPTIMIZERS": ["lars", "sgd", "adamw"],
 }

@@ -81,7 +81,7 @@ def test_each_image_is_attacked_by_its_own_loss():
 
 
 def test_only_the_gradient_of_the_images_is_computed():
-    encoder = Encoder(width=0.0625, image_shape=(16, 16, 3))
+    encoder = Encoder("resnet10", width=0.0625, image_shape=(16, 16, 3))
     attack = PGD(8 / 255, 2 / 255, 2)
 
     @tf.function

@@ -10,7 +10,7 @@ from acl_tf.cli import run
 from tests.hub.conftest import go_offline, hub, log_in, model_folder, written_model  # noqa: F401
 
 # As little training as makes a run: two steps, and a checkpoint after each.
-TINY = ["--variant", "s2s", "--width", "0.0625", "--epochs", "1", "--batch-size", "4"]
+TINY = ["--variant", "s2s", "--arch", "resnet10", "--width", "0.0625", "--epochs", "1", "--batch-size", "4"]
 TINY += ["--set", "model.projection_blocks=2", "--set", "training.checkpoint_steps=1"]
 
 Fail = Callable[..., tuple[int, str]]

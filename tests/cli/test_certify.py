@@ -90,6 +90,7 @@ def test_everything_that_can_be_said(place, capsys):
     assert not (place / "run" / "evaluation").exists()
 
 
+@pytest.mark.slow
 def test_the_draws_of_an_image_are_shared_by_devices(place, capsys):
     """In a process of its own: devices are split before TensorFlow starts."""
     counts = []

@@ -360,8 +360,9 @@ WRONG: dict[str, tuple[list[str], str, str]] = {
 }
 
 
-def type_what_is_wrong() -> None:
-    """Runs each wrong command, and prints its exit code and what it says, as JSON."""
+def type_what_is_wrong(folder: str) -> None:
+    """Runs each wrong command in a folder, and prints its exit code and what it says, as JSON."""
+    os.chdir(folder)
     answers = {}
     for name, (arguments, tf_config, _) in WRONG.items():
         os.environ["TF_CONFIG"] = tf_config
@@ -371,9 +372,9 @@ def type_what_is_wrong() -> None:
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict[str, tuple[int, list[str]]]:
+def answers(tmp_path_factory) -> dict[str, tuple[int, list[str]]]:
     """What is answered to each wrong command; on several devices TensorFlow needs a process of its own."""
-    return json.loads(printed(call(type_what_is_wrong))[0])
+    return json.loads(printed(call(type_what_is_wrong, str(tmp_path_factory.mktemp("wrong"))))[0])
 
 
 @pytest.mark.parametrize("wrong", WRONG)

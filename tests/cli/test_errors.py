@@ -15,7 +15,7 @@ from acl_tf.config import recipe_names
 from tests.cli.conftest import TINY
 
 SECTIONS = "data, order, augmentation, model, objective, attack, optimizer, training"
-ARCHITECTURES = "resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
+ARCHITECTURES = "resnet10, resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
 
 
 @pytest.fixture(autouse=True)
@@ -333,12 +333,12 @@ def test_resuming_with_another_configuration(fail, finished):
 def test_a_checkpoint_of_another_architecture(fail, copy):
     """As when checkpoints are copied by hand from run to run."""
     config = copy / "config.yaml"
-    config.write_text(config.read_text().replace("arch: resnet18", "arch: resnet34"))
+    config.write_text(config.read_text().replace("arch: resnet10", "arch: resnet18"))
     expected = "stem cifar, batch_norm paired, projection_blocks 2"
     assert fail("pretrain", "--output", copy, "--resume") == (
         1,
         f"acl-tf: error: The checkpoint {copy}/checkpoints/step-00000002 is of another architecture. "
-        f"Expected: arch resnet34, width 0.0625, {expected}. Received: arch resnet18, width 0.0625, {expected}",
+        f"Expected: arch resnet18, width 0.0625, {expected}. Received: arch resnet10, width 0.0625, {expected}",
     )
 
 

@@ -170,7 +170,7 @@ def test_a_fine_tuned_network(tmp_path, monkeypatch, capsys):
     """What acl-tf finetune writes: a residual network, its classifier, and both branches."""
     monkeypatch.chdir(tmp_path)
     keras.utils.set_random_seed(0)
-    encoder = Encoder("resnet18", width=0.0625, image_shape=(8, 8, 3))
+    encoder = Encoder("resnet10", width=0.0625, image_shape=(8, 8, 3))
     layer = keras.layers.Dense(10, name="fc")
     layer.build((None, encoder.feature_dim))
     recipe = {"data": {"dataset": "digits", "data_dir": None}}

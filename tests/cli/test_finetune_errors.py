@@ -9,10 +9,10 @@ import pytest
 
 from acl_tf.config import recipe_names
 
-ARCHITECTURES = "resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
+ARCHITECTURES = "resnet10, resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10"
 ERROR = "acl-tf: error: "
-RANDOM = ["finetune", "random:resnet18", "--width", "0.0625"]
-SEMI = ["semi-supervised", "random:resnet18", "--width", "0.0625"]
+RANDOM = ["finetune", "random:resnet10", "--width", "0.0625"]
+SEMI = ["semi-supervised", "random:resnet10", "--width", "0.0625"]
 COUNT = "expected a count from 1 (an integer), or a fraction above 0 and up to 1.0 (a decimal)"
 
 
@@ -159,7 +159,7 @@ def test_a_classifier_is_no_encoder(fail, noise_with_labels, tmp_path):
     from acl_tf.models.encoder import Encoder
     from acl_tf.models.heads import zero_classifier
 
-    encoder, classifier = Encoder(width=0.0625, image_shape=(8, 8, 3)), zero_classifier(2)
+    encoder, classifier = Encoder("resnet10", width=0.0625, image_shape=(8, 8, 3)), zero_classifier(2)
     classifier.build((None, encoder.feature_dim))
     trained = TrainedModel(encoder, Branch.ADVERSARIAL, {}, classifier=classifier, classes=("a", "b"))
     write_model_folder(tmp_path / "aff" / "model", trained)

@@ -29,7 +29,7 @@ def folder(model, tmp_path):  # noqa: F811
 def test_a_model_folder(folder, capsys):
     lines = shown(capsys, folder)
     assert lines[0] == f"model       {folder}"
-    assert {"kind        classifier", "arch        resnet18", "width       0.0625"} <= set(lines)
+    assert {"kind        classifier", "arch        resnet10", "width       0.0625"} <= set(lines)
     digest, size = sha256(folder / "model.keras"), (folder / "model.keras").stat().st_size
     assert f"file        {digest}  {size:>12,}  model.keras" in lines
     assert (
@@ -45,7 +45,7 @@ def test_a_model_folder(folder, capsys):
         f"signature   saved_model: uint8(images: uint8 (?, 16, 16, 3)) -> {outputs}",
     ]
     (operations,) = (line for line in lines if line.startswith("operations  saved_model: "))
-    assert "Conv2D 20" in operations and "DecodeJpeg 1" in operations and "SaveV2 1" in operations
+    assert "Conv2D 12" in operations and "DecodeJpeg 1" in operations and "SaveV2 1" in operations
     assert [line for line in lines if line.startswith("record ")][1] == (
         "record      robust_accuracy 45.10, PGD-20 l∞ 8/255, 1 restart, digits/test"
     )
@@ -60,7 +60,7 @@ def test_json(folder, capsys):
         "sha256": sha256(folder / "model.keras"),
         "size": (folder / "model.keras").stat().st_size,
     }
-    assert found["saved_models"]["saved_model"]["operations"]["Conv2D"] == 20
+    assert found["saved_models"]["saved_model"]["operations"]["Conv2D"] == 12
     assert found["saved_models"]["saved_model"]["signatures"]["uint8"]["inputs"] == {"images": "uint8 (?, 16, 16, 3)"}
     assert [entry["metric"] for entry in found["records"]] == ["accuracy", "robust_accuracy"]
     assert "Conv2D" in found["keras_classes"]

@@ -24,7 +24,7 @@ CLASSES = ("ape", "cat", "dog")
 @pytest.fixture(scope="session")
 def networks() -> dict[str, keras.Model]:
     keras.utils.set_random_seed(0)
-    encoder = extract_branch(Encoder("resnet18", width=0.0625, image_shape=SHAPE), "adversarial")
+    encoder = extract_branch(Encoder("resnet10", width=0.0625, image_shape=SHAPE), "adversarial")
     classifier = linear_classifier(encoder, len(CLASSES))
     random = np.random.default_rng(0)
     for layer in classifier.layers:

@@ -31,6 +31,7 @@ def records(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(runs, capsys):
     before = read_metrics(runs / "ds_interrupted" / "metrics.jsonl")
     assert [row["step"] for row in before] == [1, 2, 3, 4]
@@ -42,6 +43,7 @@ def test_an_interrupted_run_goes_on(runs, capsys):
     assert np.isfinite(model(np.zeros((1, 8, 8, 3), np.float32))).all()
 
 
+@pytest.mark.slow
 def test_a_configuration_with_keys_that_nothing_used_repeats_the_run(runs):
     settings = yaml.safe_load((runs / "s2s" / "config.yaml").read_text())
     assert "attack" in settings and "trust_coefficient" in settings["optimizer"]  # of S2S, and AdamW

@@ -3,8 +3,10 @@
 import functools
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,10 +188,16 @@ class Interrupting:
             os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.parametrize("after", [1, 3, 5])
-def test_interrupted_and_resumed_it_is_the_same(tmp_path, after):
+@pytest.fixture(scope="module")
+def uninterrupted() -> tuple[Measured, int]:
+    """A whole measurement, and how often it told its progress."""
     calls = Interrupting(0)
-    whole = measured(batch_size=3, progress=calls)
+    return measured(batch_size=3, progress=calls), len(calls.titles)
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_interrupted_and_resumed_it_is_the_same(uninterrupted, tmp_path, after):
+    whole, calls = uninterrupted
     progress = Interrupting(after)
     with pytest.raises(Interrupted) as error, Interruption() as interruption:
         measured(batch_size=3, unfinished=Unfinished(tmp_path), interruption=interruption, progress=progress)
@@ -202,12 +210,20 @@ def test_interrupted_and_resumed_it_is_the_same(tmp_path, after):
     resumed = measured(batch_size=3, unfinished=Unfinished(tmp_path), progress=again)
     assert same(resumed.record) == same(whole.record)
     np.testing.assert_array_equal(resumed.withstood, whole.withstood)
-    assert len(progress.titles) == after and len(again.titles) <= len(calls.titles) - after + 2  # what was under way
+    assert len(progress.titles) == after and len(again.titles) <= calls - after + 2  # what was under way
     assert resumed.record["seconds"] >= spent.sum()
 
 
-def test_a_finished_measurement_is_not_repeated(tmp_path):
-    whole = measured(unfinished=Unfinished(tmp_path))
+@pytest.fixture(scope="module")
+def left(tmp_path_factory) -> tuple[Measured, Path]:
+    """A measurement, and the folder that holds what it found."""
+    folder = tmp_path_factory.mktemp("left")
+    return measured(unfinished=Unfinished(folder)), folder
+
+
+def test_a_finished_measurement_is_not_repeated(left, tmp_path):
+    whole, folder = left
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     again = Interrupting(0)
     resumed = measured(unfinished=Unfinished(tmp_path), progress=again)
     assert same(resumed.record) == same(whole.record) and again.titles == []
@@ -225,8 +241,8 @@ def test_a_finished_measurement_is_not_repeated(tmp_path):
     ],
     ids=lambda change: next(iter(change)),
 )
-def test_what_another_measurement_left_is_not_taken_up(tmp_path, change):
-    measured(unfinished=Unfinished(tmp_path))
+def test_what_another_measurement_left_is_not_taken_up(left, tmp_path, change):
+    shutil.copytree(left[1], tmp_path, dirs_exist_ok=True)
     progress = Interrupting(0)
     measured(unfinished=Unfinished(tmp_path), progress=progress, **change)
     assert progress.titles != []

@@ -157,8 +157,8 @@ class TestMismatch:
         with pytest.raises(AclTfError) as error:
             import_state(state)
         assert str(error.value) == (
-            "The checkpoint is of no architecture that is known here (resnet18, resnet34, resnet50, wrn-28-10, "
-            "wrn-34-10). Received: (2, 2, 1, 0) blocks in layer1 to layer4, 0 in block1"
+            "The checkpoint is of no architecture that is known here (resnet10, resnet18, resnet34, resnet50, "
+            "wrn-28-10, wrn-34-10). Received: (2, 2, 1, 0) blocks in layer1 to layer4, 0 in block1"
         )
 
 
@@ -221,7 +221,9 @@ class TestFiles:
         kernel = import_state(read).encoder.standard_graph.get_layer("conv1").kernel
         np.testing.assert_allclose(np.transpose(kernel, (3, 2, 0, 1)), state["conv1.weight"], rtol=1e-2)
 
-    @pytest.mark.parametrize("arch, width", [("resnet18", 0.25), ("resnet34", 0.125), ("resnet50", 0.125)])
+    @pytest.mark.parametrize(
+        "arch, width", [("resnet10", 0.125), ("resnet18", 0.25), ("resnet34", 0.125), ("resnet50", 0.125)]
+    )
     def test_other_networks(self, torch, save, arch, width):
         torch.manual_seed(0)
         peer = load_peer().ContrastiveResNet(arch, width)

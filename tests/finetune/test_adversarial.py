@@ -2,10 +2,22 @@ import numpy as np
 import tensorflow as tf
 
 from acl_tf import randomness
+from acl_tf.attacks import ATTACKS
 from acl_tf.attacks.pgd import PGD
 from acl_tf.finetune.adversarial import AdversarialTraining
 from acl_tf.losses.cross_entropy import cross_entropy
-from tests.finetune.tiny import EPSILON, LABELS, SEED, STEP_SIZE, build, changed, inputs, logits_of_both, weights
+from tests.finetune.tiny import (
+    EPSILON,
+    IMAGES,
+    LABELS,
+    SEED,
+    STEP_SIZE,
+    build,
+    changed,
+    inputs,
+    logits_of_both,
+    weights,
+)
 from tests.reference import classification as reference
 
 
@@ -52,3 +64,11 @@ def test_a_replica_starts_from_its_rows_of_the_global_perturbation(monkeypatch):
     monkeypatch.setattr(randomness, "place_in_global_batch", lambda local: (4, len(images)))
     rows = tuner.perturb(images[4:6], tf.constant(LABELS[4:6]), tf.constant(SEED))
     np.testing.assert_array_equal(rows, whole[4:6])
+
+
+def test_a_step_against_an_attack_that_is_no_pgd():
+    tuner = build(AdversarialTraining, attack=ATTACKS["frank-wolfe"](epsilon=2.0, steps=2))
+    before = weights(tuner)
+    logs = tuner.train_step((tf.constant(IMAGES), tf.constant(LABELS)))
+    assert np.isfinite(float(logs["loss"]))
+    assert {"classifier/fc/kernel", "classifier/fc/bias"} < changed(before, weights(tuner))

@@ -85,7 +85,7 @@ def test_a_damaged_folder(tmp_path, file):
 def test_an_unknown_architecture():
     with pytest.raises(UsageError) as error:
         starting_encoder(encoder("random:resnet81"), (8, 8, 3))
-    assert str(error.value).startswith('Unknown architecture; did you mean "resnet18"? Known: resnet18, ')
+    assert str(error.value).startswith('Unknown architecture; did you mean "resnet18"? Known: resnet10, ')
 
 
 # Images

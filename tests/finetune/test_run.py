@@ -180,7 +180,14 @@ def test_another_encoder_on_resume(dataset, tmp_path):
         finetune(settings, tmp_path / "run", resume=True)
 
 
-@pytest.mark.parametrize("at", [pytest.param(2, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize(
+    "at",
+    [
+        pytest.param(2, marks=pytest.mark.slow),
+        pytest.param(5, marks=pytest.mark.slow),
+        pytest.param(8, marks=pytest.mark.slow),
+    ],
+)
 def test_an_interrupted_run_goes_on_exactly(finished, dataset, tmp_path, at):
     """Before, in and after the best epoch; and its configuration repeats the run."""
     again = build(FinetuneConfig, read_settings(str(finished / "config.yaml")))

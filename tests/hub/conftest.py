@@ -107,7 +107,7 @@ def written_model(tmp_path_factory) -> Path:
     from acl_tf.models.encoder import Encoder
 
     folder = tmp_path_factory.mktemp("written") / "model"
-    encoder = Encoder("resnet18", width=0.0625, image_shape=(16, 16, 3))
+    encoder = Encoder("resnet10", width=0.0625, image_shape=(16, 16, 3))
     recipe = {"objective": {"variant": "ds"}, "training": {"seed": 3}}
     write_model_folder(folder, TrainedModel(encoder, Branch.ADVERSARIAL, recipe), [record(value=0.8125), robust(0.451)])
     return folder

@@ -176,7 +176,7 @@ def test_what_comes_back_is_the_model(hub, model_folder):
     model, mine = acl_tf.load(MODEL, revision="v1"), acl_tf.load(str(model_folder))
     np.testing.assert_array_equal(model(images), mine(images))
     assert model.records == mine.records and len(model.records) == 2
-    assert model.config["arch"] == "resnet18"
+    assert model.config["arch"] == "resnet10"
 
 
 # What breaks off

@@ -39,7 +39,7 @@ def shaken(model: keras.Model, seed: int) -> keras.Model:
 
 @pytest.fixture(scope="module")
 def trained() -> TrainedModel:
-    encoder = shaken(Encoder("resnet18", width=0.0625, image_shape=(16, 16, 3), mean=(0.4, 0.5, 0.6)), 1)
+    encoder = shaken(Encoder("resnet10", width=0.0625, image_shape=(16, 16, 3), mean=(0.4, 0.5, 0.6)), 1)
     head = shaken(ProjectionHead(encoder.feature_dim, blocks=2), 2)
     return TrainedModel(encoder, Branch.ADVERSARIAL, RECIPE, projection_head=head)
 
@@ -120,7 +120,7 @@ def test_config(written):
     assert versions.keys() == {"acl_tf", "tensorflow", "keras", "python"}
     assert config == {
         "kind": "encoder",
-        "arch": "resnet18",
+        "arch": "resnet10",
         "width": 0.0625,
         "stem": "cifar",
         "stem_padding": 1,
@@ -204,7 +204,7 @@ def test_written_again_it_is_the_same(written, trained, tmp_path):
 
 
 def test_single_batch_norm_and_no_head(tmp_path):
-    encoder = shaken(Encoder("resnet18", width=0.0625, image_shape=(16, 16, 3), batch_norm="single"), 1)
+    encoder = shaken(Encoder("resnet10", width=0.0625, image_shape=(16, 16, 3), batch_norm="single"), 1)
     write_model_folder(tmp_path / "model", TrainedModel(encoder, Branch.STANDARD, RECIPE))
     assert not head_weights(tmp_path / "model")
     loaded = load_encoder(tmp_path / "model")

@@ -238,7 +238,7 @@ assert not [name for name in sys.modules if name.startswith("acl_tf.")]
             {"arch": "resnet81"},
             UsageError,
             'Unknown architecture; did you mean "resnet18"? '
-            "Known: resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10. Received: 'resnet81'",
+            "Known: resnet10, resnet18, resnet34, resnet50, wrn-28-10, wrn-34-10. Received: 'resnet81'",
         ),
         (
             {"batch_norm": "dual"},

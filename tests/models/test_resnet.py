@@ -9,14 +9,15 @@ from acl_tf.models.layers import conv2d
 from acl_tf.models.paired_model import norm_factory
 from tests.reference import convolution as reference
 
-# Torchvision's published numbers of parameters, without the classifier (1,000 outputs and biases).
-TORCHVISION = {
+# Published numbers of parameters (pytorchcv's of ResNet-10, torchvision's), without the classifier of 1,000 outputs.
+PUBLISHED = {
+    "resnet10": 5_418_792 - 1_000 * 513,
     "resnet18": 11_689_512 - 1_000 * 513,
     "resnet34": 21_797_672 - 1_000 * 513,
     "resnet50": 25_557_032 - 1_000 * 2_049,
 }
 IMAGENET_STEM, CIFAR_STEM = 7 * 7 * 3 * 64, 3 * 3 * 3 * 64
-FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
+FEATURES = {"resnet10": 512, "resnet18": 512, "resnet34": 512, "resnet50": 2048}
 
 
 def backbone(arch: str, width: float, stem: str, size: int = 32, batch_norm: str = "single") -> keras.Model:
@@ -41,7 +42,7 @@ def test_shapes(arch, stem, size, first, last):
 @pytest.mark.parametrize("arch", FEATURES)
 @pytest.mark.parametrize("stem", ["cifar", "imagenet"])
 def test_number_of_parameters_is_the_published_one(arch, stem):
-    expected = TORCHVISION[arch] - (IMAGENET_STEM - CIFAR_STEM if stem == "cifar" else 0)
+    expected = PUBLISHED[arch] - (IMAGENET_STEM - CIFAR_STEM if stem == "cifar" else 0)
     assert count(backbone(arch, 1.0, stem).trainable_variables) == expected
 
 

@@ -70,6 +70,8 @@ class Halves(Coreset):
 '''
 PLUGINS = {"toy": TOY, "halves": HALVES}
 SMALL = [
+    "--arch",
+    "resnet10",
     "--width",
     "0.0625",
     "--epochs",
@@ -136,20 +138,7 @@ def test_a_toy_objective_is_short():
     assert len(TOY.splitlines()) <= 40
 
 
-@pytest.mark.parametrize("name", PLUGINS)
-def test_interrupted_and_resumed_it_is_the_same(name, plugin, dataset, tmp_path, monkeypatch):
-    file = plugin(name)
-    assert cli.run(arguments(name, file, dataset, tmp_path / "whole")) == 0
-    with monkeypatch.context() as patch:
-        stopping_before({"toy": 6, "halves": 4}[name], patch)  # within an epoch; in the one that has chosen anew
-        assert cli.run(arguments(name, file, dataset, tmp_path / "parts")) == 130
-    assert cli.run([*arguments(name, file, dataset, tmp_path / "parts"), "--resume"]) == 0
-    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
-    assert whole.keys() == parts.keys()
-    for key, value in whole.items():
-        np.testing.assert_array_equal(parts[key], value, err_msg=key)
-
-
+@pytest.mark.slow
 def test_what_is_published_is_the_average(plugin, dataset, tmp_path):
     assert cli.run(arguments("toy", plugin("toy"), dataset, tmp_path / "run")) == 0
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
@@ -243,7 +232,8 @@ def test_killed_and_resumed_it_is_the_same(name, plugin, dataset, tmp_path):
     assert run_process(*arguments(name, file, dataset, tmp_path / "whole")).wait() == 0
     command = arguments(name, file, dataset, tmp_path / "parts")
     process = run_process(*command)
-    while not list((tmp_path / "parts" / "checkpoints").glob("step-*")):
+    saved = {"toy": "step-00000006", "halves": "step-00000004"}[name]  # in an epoch; before images are chosen anew
+    while not (tmp_path / "parts" / "checkpoints" / saved).exists():
         assert process.poll() is None
     process.kill()
     process.wait()

@@ -24,7 +24,7 @@ from acl_tf.pretrain.run import build_objective, build_optimizer, pretrain
 from acl_tf.training.metrics_log import read_metrics
 
 SETTINGS = {
-    "model": {"width": 0.0625, "projection_blocks": 2},
+    "model": {"arch": "resnet10", "width": 0.0625, "projection_blocks": 2},
     "objective": {"variant": "s2s"},
     "optimizer": {"name": "sgd", "learning_rate": 0.1},
     "training": {"epochs": 2, "batch_size": 4, "checkpoint_steps": 2, "log_steps": 2, "seed": 5},

@@ -22,7 +22,7 @@ def classifier(tmp_path_factory) -> Path:
     from acl_tf.models.encoder import Encoder
 
     keras.utils.set_random_seed(0)
-    encoder = Encoder("resnet18", width=0.0625)
+    encoder = Encoder("resnet10", width=0.0625)
     layer = keras.layers.Dense(10, name="fc")
     layer.build((None, encoder.feature_dim))
     layer.kernel.assign(np.random.default_rng(0).normal(size=layer.kernel.shape))

@@ -18,7 +18,7 @@ from acl_tf.models.encoder import Encoder
 
 @pytest.fixture(scope="session")
 def good_folder(tmp_path_factory) -> Path:
-    encoder = Encoder("resnet18", width=0.0625, image_shape=(16, 16, 3))
+    encoder = Encoder("resnet10", width=0.0625, image_shape=(16, 16, 3))
     layer = keras.layers.Dense(3, name="fc")
     layer.build((None, encoder.feature_dim))
     trained = TrainedModel(encoder, Branch.STANDARD, {}, classifier=layer, classes=("ape", "cat", "dog"))

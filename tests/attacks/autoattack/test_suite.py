@@ -206,7 +206,7 @@ def test_the_exact_distances_of_a_linear_model():
     assert result.robust.tolist() == [False] * 4 + [True] * 4
 
 
-@pytest.mark.parametrize("stop", [1, 3, 6, 9])
+@pytest.mark.parametrize("stop", [2, 7])
 def test_a_tally_goes_on_where_another_run_ended(whole, stop):
     options = {"epsilon": EPSILONS["linf"], "batch_size": 7}
     first = AutoAttack(hills, **options)
