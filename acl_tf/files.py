@@ -1,22 +1,27 @@
 """Files that are either whole or absent: written under a temporary name, then renamed."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import io
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from acl_tf.errors import AclTfError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Writes a file so that readers see either the old content or the new, even after a crash."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # of a killed process of the same number, or a link that somebody has put there
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -62,7 +67,7 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as files:
         while True:
-            file = files.enter_context(lock.open("w"))
+            file = files.enter_context(open_lock(lock))
             fcntl.flock(file, fcntl.LOCK_EX)
             if _is_at(lock, file.fileno()):  # otherwise the previous process removed the file meanwhile
                 break
@@ -70,6 +75,26 @@ def locked(path: Path) -> Iterator[None]:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def open_lock(path: Path) -> IO[bytes]:
+    """Opens a file to be locked, and makes it where there is none.
+
+    In a folder of somebody else's it may be anything: no link is followed, and no content changes.
+
+    Raises:
+        AclTfError: If it is a link, or anything but a regular file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+        raise AclTfError(f"A lock must be a regular file; remove what is there. Received: {path}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise AclTfError(f"A lock must be a regular file; remove what is there. Received: {path}")
+    return os.fdopen(descriptor, "r+b")
 
 
 def tidy(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files and folders are whole or absent, also where the writer is killed or fails."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -9,7 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from acl_tf.files import folder_atomically, locked, sha256, tidy, write_atomically, write_npz_atomically
+from acl_tf.errors import AclTfError
+from acl_tf.files import folder_atomically, locked, open_lock, sha256, tidy, write_atomically, write_npz_atomically
 
 
 def names(folder) -> list[str]:
@@ -258,3 +260,51 @@ def test_sha256(tmp_path):
     file = tmp_path / "a"
     file.write_bytes(bytes(range(256)) * 10_000)
     assert sha256(file) == hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+# What somebody else has put in the way
+
+
+def a_link(path, victim):
+    path.symlink_to(victim)
+
+
+def a_link_to_nothing(path, victim):
+    path.symlink_to(victim.with_name("nothing"))
+
+
+def a_pipe(path, victim):
+    os.mkfifo(path)
+
+
+def a_folder(path, victim):
+    path.mkdir()
+
+
+@pytest.mark.parametrize("thing", [a_link, a_link_to_nothing, a_pipe, a_folder])
+def test_a_lock_is_a_regular_file(tmp_path, thing):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    thing(tmp_path / ".run.lock", victim)
+    with pytest.raises(AclTfError) as error, locked(tmp_path / "run"):
+        pytest.fail("not locked")
+    assert str(error.value) == (
+        f"A lock must be a regular file; remove what is there. Received: {tmp_path / '.run.lock'}"
+    )
+    assert victim.read_text() == "precious" and not (tmp_path / "nothing").exists()
+
+
+def test_a_lock_that_is_there_keeps_its_content(tmp_path):
+    (tmp_path / "lock").write_text("precious")
+    with open_lock(tmp_path / "lock"):
+        pass
+    assert (tmp_path / "lock").read_text() == "precious"
+
+
+def test_writing_follows_no_link_of_the_temporary_name(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / f".a.txt.{os.getpid()}.tmp").symlink_to(victim)
+    write_atomically(tmp_path / "a.txt", "new")
+    assert (victim.read_text(), (tmp_path / "a.txt").read_text()) == ("precious", "new")
+    assert names(tmp_path) == ["a.txt", "victim"]

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from acl_tf.data.image_set import ImageSet, as_rgb
 from acl_tf.errors import DataError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+# Pillow would ask the content, whatever the suffix says, for every format that it knows, and run Ghostscript for some.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 logger = logging.getLogger(__name__)
 
@@ -94,13 +96,15 @@ def _decode_or_skip(file: Path, image_size: int | None, skip_bad_images: bool) -
 
 def _decode(file: Path, image_size: int | None) -> np.ndarray:
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             if image.mode.startswith(("I", "F")):  # Pillow would clip them at 255
                 raise ValueError(f"it has more than 8 bits per channel (mode {image.mode})")
             upright = ImageOps.exif_transpose(image).convert("RGB")
             if image_size:
                 upright = upright.resize((image_size, image_size), Image.Resampling.BICUBIC)
             return np.asarray(upright)
+    except UnidentifiedImageError as error:
+        raise DataError(f"Cannot read the image {file}: it is none of {', '.join(FORMATS)}") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"Cannot read the image {file}: {error}") from error
 

@@ -72,6 +72,16 @@ def check_keras_file(path: Path) -> None:
             raise UnsafeModelError(
                 f"{path} is not a Keras model of built-in layers; it was not loaded. Received: {module}.{name}"
             )
+    for entry in _entries(path):  # a registered name does not keep Keras from importing the module
+        module, name = str(entry.get("module")), str(entry["class_name"])
+        if module not in MODULES:
+            raise UnsafeModelError(
+                f"{path} is not a Keras model of built-in layers; it was not loaded. Received: {module}.{name}"
+            )
+        if entry.get("registered_name") not in (None, name):
+            raise UnsafeModelError(
+                f"{path} names a registered class; it was not loaded. Received: {entry['registered_name']!r}"
+            )
     for text in _strings(_config(path)):
         if ">" in text:  # Keras looks up whatever was registered under "package>name"
             raise UnsafeModelError(f"{path} names a registered class; it was not loaded. Received: {text!r}")
@@ -91,11 +101,15 @@ def classes_of(path: Path) -> set[tuple[str, str]]:
     Raises:
         UnsafeModelError: If the file is not a `.keras` file.
     """
+    return {(_module(entry), str(entry["class_name"])) for entry in _entries(path)}
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """Returns every JSON object from which Keras would make an object of a class."""
     try:
-        named = [entry for entry in _objects(_config(path)) if entry["class_name"] not in PLAIN]
+        return [entry for entry in _objects(_config(path)) if entry["class_name"] not in PLAIN]
     except (RecursionError, TypeError) as error:
         raise UnsafeModelError(f"{path} is damaged: its {CONFIG} describes no model.") from error
-    return {(_module(entry), str(entry["class_name"])) for entry in named}
 
 
 def _config(path: Path) -> dict[str, Any]:

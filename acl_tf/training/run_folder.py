@@ -24,7 +24,7 @@ from acl_tf.config import (
     without_unused,
 )
 from acl_tf.errors import UsageError
-from acl_tf.files import tidy, write_atomically
+from acl_tf.files import open_lock, tidy, write_atomically
 from acl_tf.nested import flat
 from acl_tf.versions import versions
 
@@ -82,7 +82,7 @@ class RunFolder:
         self._check(config, resume)
         self._check_plugins(plugins)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        with (self.path / ".lock").open("w") as lock:
+        with open_lock(self.path / ".lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:

@@ -1,4 +1,6 @@
+import io
 import logging
+import os
 from pathlib import Path
 
 import numpy as np
@@ -167,9 +169,35 @@ def test_bad_images_are_skipped_and_reported_once(tmp_path, caplog):
     np.testing.assert_array_equal(loaded.labels, [0, 0, 1])
     messages = sorted(caplog.messages)
     assert messages[0].startswith(f"Cannot read the image {files[0]}: image file is truncated (")
-    assert messages[1] == f"Cannot read the image {files[3]}: cannot identify image file '{files[3]}'"
+    assert messages[1] == f"Cannot read the image {files[3]}: it is none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP"
     assert messages[2] == f"Left out 2 of 5 images of {tmp_path} that cannot be read."
     assert len(messages) == 3
+
+
+@pytest.mark.parametrize("kind", ["DDS", "ICO", "SPIDER"])
+def test_other_formats_are_not_read_under_a_usual_name(tmp_path, kind):
+    file = tmp_path / "a.png"
+    content = io.BytesIO()  # a file's suffix would be registered as SPIDER's
+    content.name = "image"
+    Image.new("F" if kind == "SPIDER" else "RGB", (8, 8)).save(content, format=kind)
+    file.write_bytes(content.getvalue())
+    assert complaint(tmp_path).startswith(
+        f"Cannot read the image {file}: it is none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP. "
+    )
+
+
+def test_no_image_starts_ghostscript(tmp_path, monkeypatch):
+    """Pillow runs it on PostScript."""
+    marker, program = tmp_path / "marker", tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {marker}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    file = tmp_path / "images" / "a.png"
+    file.parent.mkdir()
+    file.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n")
+    assert "it is none of" in complaint(file.parent)
+    assert not marker.exists()
 
 
 def test_nothing_but_bad_images(tmp_path, caplog):

@@ -166,6 +166,23 @@ CASES = {
     "StringLookup": (named("StringLookup", vocabulary="/etc/passwd"), RUNS.format("StringLookup")),
     "TorchModuleWrapper": (named("TorchModuleWrapper", module="AAAA"), RUNS.format("TorchModuleWrapper")),
     "JaxLayer": (named("JaxLayer"), RUNS.format("JaxLayer")),
+    "a module behind a name of Keras": (
+        as_layer(module="keras_hub", class_name="Tokenizer", registered_name="keras", config={"name": "pool"}),
+        OTHER.format("keras_hub.Tokenizer"),
+    ),
+    "Keras' own module behind it": (
+        as_layer(
+            module="keras.src.layers.preprocessing.index_lookup",
+            class_name="IndexLookup",
+            registered_name="keras",
+            config={"name": "pool"},
+        ),
+        OTHER.format("keras.src.layers.preprocessing.index_lookup.IndexLookup"),
+    ),
+    "a registered name of Keras": (
+        as_layer(module="keras.layers", class_name="ReLU", registered_name="keras", config={"name": "pool"}),
+        REGISTERED.format("'keras'"),
+    ),
     "os": (named("system", "os", command="touch marker"), OTHER.format("os.system")),
     "subprocess": (named("Popen", "subprocess", args=["touch", "marker"]), OTHER.format("subprocess.Popen")),
     "builtins": (named("eval", "builtins"), OTHER.format("builtins.eval")),
