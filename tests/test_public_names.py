@@ -38,7 +38,7 @@ NAMES = [(package, name) for package in PACKAGES for name in parsed(package)[0]]
 
 
 def test_the_packages():
-    rooms = ("attacks", "classifiers", "data", "finetune", "losses", "models", "pretrain", "training")
+    rooms = ("attacks", "classifiers", "data", "finetune", "losses", "model_folder", "models", "pretrain", "training")
     assert ["acl_tf", *(f"acl_tf.{room}" for room in rooms)] == PACKAGES
 
 
