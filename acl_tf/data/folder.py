@@ -12,10 +12,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from acl_tf.data.image_set import ImageSet, as_rgb
 from acl_tf.errors import DataError
+from acl_tf.printable import printable
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Pillow would ask the content, whatever the suffix says, for every format that it knows, and run Ghostscript for some.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+EXAMPLES = 3  # of files that are left out
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +28,8 @@ def load_folder(
 ) -> ImageSet:
     """Loads a folder of images into memory, in alphabetical order.
 
-    Sub-folders with images are classes; images directly in the folder are unlabelled.
+    Sub-folders with images are classes; images directly in the folder are unlabelled. Hidden files and folders, images
+    in deeper folders, links that lead nowhere and files of other suffixes are left out, and counted in one warning.
 
     Args:
         path: Path of the folder.
@@ -37,6 +41,7 @@ def load_folder(
         DataError: If there is no image, if one is unreadable, if sizes differ, or if they do not fit into memory.
     """
     files, labels, classes = _list(path)
+    _report_others(path, files)
     files, labels = files[:limit], labels[:limit]
     _check_memory(files, image_size, path)
     with ThreadPoolExecutor() as pool:
@@ -60,9 +65,8 @@ def load_folder(
 
 def _list(path: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
     """Returns the image files, their labels (0 if there are no classes), and the classes."""
-    by_class = {
-        folder.name: files for folder in sorted(path.iterdir()) if folder.is_dir() and (files := _images(folder))
-    }
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not _is_hidden(folder))
+    by_class = {folder.name: files for folder in folders if (files := _images(folder))}
     flat = _images(path)
     if flat and by_class:
         raise DataError(
@@ -81,7 +85,32 @@ def _list(path: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
+    return sorted(
+        file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file() and not _is_hidden(file)
+    )
+
+
+def _is_hidden(path: Path) -> bool:
+    """Tells what programs leave beside images, such as `.ipynb_checkpoints` and `._photo.jpg`."""
+    return path.name.startswith(".")
+
+
+def _report_others(path: Path, taken: Sequence[Path]) -> None:
+    """Names some of the files that are not taken for images."""
+    known = set(taken)
+    others = sorted(
+        file for folder, _, names in os.walk(path) for name in names if (file := Path(folder, name)) not in known
+    )
+    if others:
+        some = ", ".join(printable(file.relative_to(path)) for file in others[:EXAMPLES])
+        logger.warning(
+            "Left out %d of %d files below %s, which are no images of a class, or hidden: %s%s",
+            len(others),
+            len(others) + len(known),
+            path,
+            some,
+            ", …" if len(others) > EXAMPLES else "",
+        )
 
 
 def _decode_or_skip(file: Path, image_size: int | None, skip_bad_images: bool) -> np.ndarray | None:

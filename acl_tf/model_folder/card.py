@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import yaml
@@ -27,7 +27,8 @@ DATASETS = {"cifar10": "uoft-cs/cifar10", "cifar100": "uoft-cs/cifar100"}
 NOWHERE = "user/name"
 
 _METADATA = re.compile(r"\A---\s*\n(.*?)^---\s*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
-_GENERATED = re.compile(r"<!-- acl-tf begin (?P<repo_id>\S+): .*?-->\n.*?<!-- acl-tf end -->\n?", re.DOTALL)
+_BEGIN = re.compile(r"<!-- acl-tf begin (?P<repo_id>[^\s:]+): [^\n]*-->\n")
+_END = re.compile(r"<!-- acl-tf end -->\n?")
 _TEMPLATES = jinja2.Environment(
     loader=jinja2.PackageLoader("acl_tf.model_folder"),
     autoescape=False,  # it is Markdown
@@ -50,8 +51,8 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
         Markdown, with metadata for the Hub. The same arguments give the same card.
     """
     metadata, body = _split(previous)
-    generated = _GENERATED.search(body)
-    repo_id = repo_id or (generated["repo_id"] if generated else NOWHERE)
+    generated = next(_generated(body), None)
+    repo_id = repo_id or (generated.repo_id if generated else NOWHERE)
     text = _TEMPLATES.get_template("card.md").render(
         title=_title(config, repo_id),
         config=config,
@@ -72,14 +73,17 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
     made, own = _metadata(config, records, repo_id), _own(metadata)
     front = _yaml({**made, **own, "tags": [*made["tags"], *own.get("tags", [])]})
     if generated:
-        return f"---\n{front}---\n{body[: generated.start()]}{text}{body[generated.end() :]}"
+        return f"---\n{front}---\n{body[: generated.begin]}{text}{body[generated.end :]}"
     below = f"\n{body.strip()}\n" if body.strip() else ""
     return f"---\n{front}---\n{text}{below}"
 
 
 def users_text(text: str) -> str:
     """Returns the text of a card outside of the generated part, without metadata."""
-    return _GENERATED.sub("", _split(text)[1]).strip()
+    body, kept, end = _split(text)[1], "", 0
+    for part in _generated(body):
+        kept, end = kept + body[end : part.begin], part.end
+    return (kept + body[end:]).strip()
 
 
 def merged(older: str, newer: str) -> str:
@@ -103,6 +107,47 @@ def without_local_paths(value: Any) -> Any:
     return PurePath(value).name if isinstance(value, str) and value.startswith(("/", "~")) else value
 
 
+class _Generated(NamedTuple):
+    """Where a generated part stands in a card, and the repository that it is about."""
+
+    begin: int
+    end: int
+    repo_id: str
+
+
+def _generated(body: str) -> Iterator[_Generated]:
+    """Yields the generated parts of a card, in time proportional to its length."""
+    at = 0
+    while (begin := _BEGIN.search(body, at)) and (end := _END.search(body, begin.end())):
+        yield _Generated(begin.start(), end.end(), begin["repo_id"])
+        at = end.end()
+
+
+class _Scalar(str):
+    """A number, date or truth value of the user's metadata, as it was written: `no` is Norwegian, 1.10 a version."""
+
+    tag: str
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what is no text as `_Scalar`."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a `_Scalar` as it was."""
+
+
+def _as_written(loader: _Loader, node: yaml.ScalarNode) -> _Scalar:
+    scalar = _Scalar(node.value)
+    scalar.tag = node.tag
+    return scalar
+
+
+for _kind in ("bool", "int", "float", "timestamp"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _as_written)
+_Dumper.add_representer(_Scalar, lambda dumper, scalar: dumper.represent_scalar(scalar.tag, str(scalar)))
+
+
 def _split(text: str) -> tuple[dict[str, Any], str]:
     """Returns the metadata and the body of a card."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
@@ -110,7 +155,7 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
     if not match:
         return {}, text
     try:
-        metadata = yaml.safe_load(match[1])
+        metadata = yaml.load(match[1], _Loader)
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
         raise ModelFolderError(f"The metadata at the head of {CARD} are not YAML: {reason}.") from error
@@ -250,4 +295,4 @@ def _cell(value: str) -> str:
 
 
 def _yaml(value: Any) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

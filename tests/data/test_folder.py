@@ -10,7 +10,7 @@ from PIL import Image
 from acl_tf.data.folder import load_folder
 from acl_tf.errors import DataError
 
-SUFFIXES = ".bmp, .gif, .jpeg, .jpg, .png, .ppm, .tif, .tiff, .webp"
+SUFFIXES = ".bmp, .gif, .jfif, .jpe, .jpeg, .jpg, .png, .ppm, .tif, .tiff, .webp"
 
 
 def pixels(seed: int, height: int = 8, width: int = 8, channels: int = 3) -> np.ndarray:
@@ -184,6 +184,26 @@ def test_other_formats_are_not_read_under_a_usual_name(tmp_path, kind):
     assert complaint(tmp_path).startswith(
         f"Cannot read the image {file}: it is none of BMP, GIF, JPEG, PNG, PPM, TIFF, WEBP. "
     )
+
+
+def test_what_is_left_out_is_counted_and_named(tmp_path, caplog):
+    """What Jupyter and macOS leave, deeper images, links to nothing, and other suffixes: none is a class or an image."""
+    for name in ("cat/0.png", "dog/0.PNG", ".ipynb_checkpoints/0.png", "cat/._0.png", "dog/deeper/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        save(tmp_path / name, pixels(0, 8, 8)) if "._" not in name else (tmp_path / name).touch()
+    (tmp_path / "cat" / "2.png").symlink_to("nothing")
+    (tmp_path / "notes\x1b.txt").touch()
+    with caplog.at_level(logging.WARNING):
+        loaded = load_folder(tmp_path)
+    assert loaded.classes == ("cat", "dog") and loaded.labels.tolist() == [0, 1]
+    assert caplog.messages == [
+        f"Left out 5 of 7 files below {tmp_path}, which are no images of a class, or hidden: "
+        ".ipynb_checkpoints/0.png, cat/._0.png, cat/2.png, …"
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        load_folder(tmp_path, limit=1)
+    assert len(caplog.messages) == 1  # images beyond the limit are not left out unawares
 
 
 def test_no_image_starts_ghostscript(tmp_path, monkeypatch):

@@ -254,3 +254,19 @@ def test_the_method_is_cited():
 
 def test_a_folder_that_says_little():
     assert "An image classifier made with acl-tf" in card({"kind": "classifier"}, [])
+
+
+def test_the_users_metadata_keep_their_text():
+    """YAML 1.1 takes Norwegian for false, and version 1.10 for 1.1."""
+    lines = ["license: mit", "language: no", "model_version: 1.10", "released: 2026-11-30", "inference: true", "n: 012"]
+    before = "---\n" + "\n".join(lines) + "\n---\nMy words.\n"
+    once = card(ENCODER, [], "user/name", before)
+    assert set(lines) < set(once.split("---")[1].splitlines())
+    assert card(ENCODER, [], "user/name", once) == once
+
+
+def test_a_card_of_many_beginnings():
+    """It would take days if every beginning looked for every end."""
+    begin = "<!-- acl-tf begin a/b: -->\n"
+    assert users_text(begin * 20_000) == (begin * 20_000).strip()
+    assert users_text(f"above\n{begin}made\n<!-- acl-tf end -->\nbelow\n{begin}") == f"above\nbelow\n{begin}".strip()
