@@ -187,7 +187,7 @@ def test_other_formats_are_not_read_under_a_usual_name(tmp_path, kind):
 
 
 def test_what_is_left_out_is_counted_and_named(tmp_path, caplog):
-    """What Jupyter and macOS leave, deeper images, links to nothing, and other suffixes: none is a class or an image."""
+    """What Jupyter and macOS leave, deeper images, links to nothing, other suffixes: none is a class or an image."""
     for name in ("cat/0.png", "dog/0.PNG", ".ipynb_checkpoints/0.png", "cat/._0.png", "dog/deeper/1.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         save(tmp_path / name, pixels(0, 8, 8)) if "._" not in name else (tmp_path / name).touch()
