@@ -8,12 +8,18 @@ import io
 import os
 import re
 import shutil
+import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from acl_tf.errors import AclTfError
+
+# What a file system answers that has no locks: NFS without a lock daemon, some of Lustre, some mounts of containers.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+WAIT_SECONDS = 0.05  # between two attempts to get a lock there
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -67,14 +73,73 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as files:
         while True:
-            file = files.enter_context(open_lock(lock))
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_at(lock, file.fileno()):  # otherwise the previous process removed the file meanwhile
-                break
+            with contextlib.ExitStack() as attempt:
+                file = attempt.enter_context(open_lock(lock))
+                attempt.enter_context(held(file, lock))
+                if _is_at(lock, file.fileno()):  # otherwise the previous process removed the file meanwhile
+                    files.enter_context(attempt.pop_all())
+                    break
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def held(file: IO[bytes], path: Path, wait: bool = True) -> Iterator[None]:
+    """Holds a lock alone among all processes, also where the file system has no locks.
+
+    There, whoever makes a second file, `.held`, has the lock. It names its process: what a process of this host that is
+    no more has left is taken over.
+
+    Args:
+        file: The file, opened by `open_lock`.
+        path: Its path.
+        wait: Whether to wait for another process that holds the lock.
+
+    Raises:
+        BlockingIOError: If another process holds it, and `wait` is false.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        mark = None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        mark = path.with_name(f"{path.name}.held")
+        while not _made(mark):
+            if not wait:
+                raise BlockingIOError(errno.EAGAIN, "Another process holds it", str(path)) from error
+            time.sleep(WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        if mark:
+            mark.unlink(missing_ok=True)
+
+
+def _made(mark: Path) -> bool:
+    """Makes a file that names this process; returns whether it was not there, or of a process that is no more."""
+    with contextlib.suppress(FileNotFoundError):  # its process removes it meanwhile
+        host, _, number = mark.read_text(encoding="utf-8").partition(" ")
+        if host == socket.gethostname() and number.isdecimal() and not _runs(int(number)):
+            mark.unlink(missing_ok=True)
+    try:
+        with mark.open("x", encoding="utf-8") as file:
+            file.write(f"{socket.gethostname()} {os.getpid()}")
+    except FileExistsError:
+        return False
+    return True
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def open_lock(path: Path) -> IO[bytes]:

@@ -1,7 +1,9 @@
 """Files and folders are whole or absent, also where the writer is killed or fails."""
 
+import errno
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +13,16 @@ import numpy as np
 import pytest
 
 from acl_tf.errors import AclTfError
-from acl_tf.files import folder_atomically, locked, open_lock, sha256, tidy, write_atomically, write_npz_atomically
+from acl_tf.files import (
+    folder_atomically,
+    held,
+    locked,
+    open_lock,
+    sha256,
+    tidy,
+    write_atomically,
+    write_npz_atomically,
+)
 
 
 def names(folder) -> list[str]:
@@ -308,3 +319,62 @@ def test_writing_follows_no_link_of_the_temporary_name(tmp_path):
     write_atomically(tmp_path / "a.txt", "new")
     assert (victim.read_text(), (tmp_path / "a.txt").read_text()) == ("precious", "new")
     assert names(tmp_path) == ["a.txt", "victim"]
+
+
+# File systems without locks
+
+
+@pytest.fixture
+def no_locks(monkeypatch):
+    def flock(file, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("acl_tf.files.fcntl.flock", flock)
+
+
+def test_without_locks_one_at_a_time_enters(tmp_path, no_locks):
+    inside, most = [], []
+
+    def enter():
+        with locked(tmp_path / "run"):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+
+    threads = [threading.Thread(target=enter) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 4
+    assert names(tmp_path) == []
+
+
+def test_without_locks_a_run_folder_belongs_to_one_process(tmp_path, no_locks):
+    path = tmp_path / "lock"
+    with open_lock(path) as file, held(file, path, wait=False):
+        assert (tmp_path / "lock.held").read_text() == f"{socket.gethostname()} {os.getpid()}"
+        with pytest.raises(BlockingIOError), held(file, path, wait=False):
+            pytest.fail("held twice")
+    with open_lock(path) as file, held(file, path, wait=False):
+        pass
+
+
+def test_without_locks_what_a_killed_process_left_is_taken_over(tmp_path, no_locks):
+    killed(
+        "files.fcntl.flock = lambda *_: (_ for _ in ()).throw(OSError(37, 'No locks available'))\n"
+        "with files.locked(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)",
+        tmp_path / "run",
+    )
+    assert names(tmp_path) == [".run.lock", ".run.lock.held"]
+    with locked(tmp_path / "run"):
+        pass
+    assert names(tmp_path) == []
+    (tmp_path / "lock.held").write_text("another.host 1")
+    with (
+        open_lock(tmp_path / "lock") as file,
+        pytest.raises(BlockingIOError),
+        held(file, tmp_path / "lock", wait=False),
+    ):
+        pytest.fail("held twice")

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import fcntl
 import json
 import platform
 import shlex
@@ -24,7 +23,7 @@ from acl_tf.config import (
     without_unused,
 )
 from acl_tf.errors import UsageError
-from acl_tf.files import open_lock, tidy, write_atomically
+from acl_tf.files import held, open_lock, tidy, write_atomically
 from acl_tf.nested import flat
 from acl_tf.versions import versions
 
@@ -82,9 +81,10 @@ class RunFolder:
         self._check(config, resume)
         self._check_plugins(plugins)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
-        with open_lock(self.path / ".lock") as lock:
+        with contextlib.ExitStack() as stack:
+            lock = self.path / ".lock"
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(held(stack.enter_context(open_lock(lock)), lock, wait=False))
             except BlockingIOError as error:
                 raise UsageError(f"Another process is at work in this run folder. Received: {self.path}") from error
             self._clean()
@@ -134,7 +134,7 @@ class RunFolder:
 
     def _is_own(self, file: Path) -> bool:
         """Tells what a run makes before `run.json`, and may have been killed after, from other people's files."""
-        return file.name in (self.checkpoints.name, ".lock") or file.suffix == ".tmp"
+        return file.name in (self.checkpoints.name, ".lock", ".lock.held") or file.suffix == ".tmp"
 
     def _has_state(self) -> bool:
         return self.model.exists() or any(self.checkpoints.glob("step-*"))
