@@ -20,6 +20,7 @@ from acl_tf.startup import start_tensorflow
 @click.option("--fold-bn", is_flag=True, help="Fold batch normalisation into the convolutions: faster, same outputs.")
 @click.option("--trainable", is_flag=True, help="Allow fine-tuning after loading, but not by clients of a server.")
 @click.option("--serving-kit", is_flag=True, help="Also write configurations and client examples for TF Serving.")
+@click.option("--batching", is_flag=True, help="Let the kit's server compute requests together: for GPUs.")
 @click.option("--name", metavar="NAME", help="Name of the model in the serving kit.  [default: that of DIR]")
 def export(
     model: str,
@@ -28,6 +29,7 @@ def export(
     fold_bn: bool,
     trainable: bool,
     serving_kit: bool,
+    batching: bool,
     name: str | None,
 ) -> None:
     """Write a SavedModel for TF Serving.
@@ -48,6 +50,8 @@ def export(
     from acl_tf.export.serving_kit import check_classes, check_name, write_serving_kit
 
     base_path, name = Path(directory), name or Path(directory).resolve().name
+    if batching and not serving_kit:
+        raise UsageError("The serving kit configures batching. Received: --batching without --serving-kit")
     if serving_kit:
         check_name(name)
     if fold_bn and trainable:
@@ -64,5 +68,5 @@ def export(
         check_classes(served.classes)
     saved_model = add_version(base_path, version, served.folded() if fold_bn else served, trainable)
     if serving_kit:
-        write_serving_kit(base_path, name, served.kind, served.image_shape, served.classes)
+        write_serving_kit(base_path, name, served.kind, served.image_shape, served.classes, batching)
     click.echo(saved_model)

@@ -3,6 +3,7 @@
 Reference: `prediction_service.proto` and `model_service.proto` of TF Serving.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ SIGNATURES = "signature_def"
 # Status codes of a bad request; REST has 400 for all of them. RESOURCE_EXHAUSTED is one only for a message too long.
 REFUSALS = (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.OUT_OF_RANGE)
 TOO_LARGE = "larger than max"
+# Seconds before a server that has no thread left is asked again.
+WAITS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 # Errors of `tf.make_ndarray` if type, shape and content do not match, or do not fit into memory.
 NO_TENSOR = (TypeError, ValueError, KeyError, OverflowError, MemoryError)
 
@@ -96,11 +99,16 @@ class RpcServer:
             spec.version.value = self.address.version
         return spec
 
-    def _ask(self, method: Callable[..., Any], question: Any) -> Any:
+    def _ask(self, method: Callable[..., Any], question: Any, waits: Sequence[float] = WAITS) -> Any:
+        """Asks, and asks again while all threads of the server are at work for others."""
         try:
             return method(question, timeout=self._timeout)
         except grpc.RpcError as error:
-            raise self._failure(error.code(), error.details() or "") from error
+            code, details = error.code(), error.details() or ""
+            if not waits or code != grpc.StatusCode.RESOURCE_EXHAUSTED or TOO_LARGE in details:
+                raise self._failure(code, details) from error
+        time.sleep(waits[0])
+        return self._ask(method, question, waits[1:])
 
     def _unexpected(self, wanted: str, received: str) -> ServerError:
         return ServerError(

@@ -12,7 +12,6 @@ from acl_tf.files import write_atomically
 IMAGE = "tensorflow/serving:2.21.0"
 FILES = (
     "models.config",
-    "batching_parameters.txt",
     "docker-compose.yml",
     "kubernetes.yaml",
     "clients/curl.sh",
@@ -21,12 +20,18 @@ FILES = (
     "README.md",
 )
 CLASSES = "classes.txt"
+BATCHING = "batching_parameters.txt"
 # Names that need no quotes in a URL, path, shell, YAML string or text protocol buffer, and fit into a Kubernetes name.
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,48}[A-Za-z0-9])?")
 
 
 def write_serving_kit(
-    base_path: Path, name: str, kind: str, image_shape: tuple[int, int, int], classes: Sequence[str] | None
+    base_path: Path,
+    name: str,
+    kind: str,
+    image_shape: tuple[int, int, int],
+    classes: Sequence[str] | None,
+    batching: bool = False,
 ) -> None:
     """Writes the kit beside the versions of a model; TF Serving ignores files and folders that are not numbers.
 
@@ -38,6 +43,7 @@ def write_serving_kit(
         kind: Kind of the model, `"encoder"` or `"classifier"`.
         image_shape: Height, width and channels of the input images.
         classes: Names of a classifier's classes, if they are known.
+        batching: Whether the server computes requests together: good for GPUs, slower on CPUs.
 
     Raises:
         UsageError: If the name, or the name of a class, cannot be written into the files.
@@ -53,7 +59,7 @@ def write_serving_kit(
         keep_trailing_newline=True,
     )
     (base_path / "clients").mkdir(parents=True, exist_ok=True)
-    for file in FILES:
+    for file in (*FILES, *([BATCHING] if batching else [])):
         template = templates.get_template(f"{Path(file).name}.jinja")
         content = template.render(
             name=name,
@@ -62,12 +68,14 @@ def write_serving_kit(
             image_shape=image_shape,
             classes=classes,
             image=IMAGE,
+            batching=batching,
         )
         write_atomically(base_path / file, content)
     if classes:
         write_atomically(base_path / CLASSES, "".join(f"{label}\n" for label in classes))
-    else:
-        (base_path / CLASSES).unlink(missing_ok=True)  # left by an earlier model
+    left = [] if classes else [CLASSES]
+    for file in [*left, *([] if batching else [BATCHING])]:
+        (base_path / file).unlink(missing_ok=True)  # of an earlier model
 
 
 def check_name(name: str) -> None:

@@ -14,6 +14,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from acl_tf.cli import run
+from acl_tf.client.rpc import RpcServer
 from acl_tf.client.server import excerpt
 from tests.client.canned import NOTHING, PROBABILITIES, answering, canned_models, serving, url
 from tests.client.servers import Failure, Prediction, Rest, Status, grpc_server, rest_server
@@ -372,6 +373,28 @@ def test_timeout(fail, image, models):
 
 
 # Servers that fail, over gRPC
+
+
+class Busy(Prediction):
+    """All threads of the server are at work for others, a number of times."""
+
+    left = 2
+
+    def GetModelMetadata(self, request, context):
+        if Busy.left:
+            Busy.left -= 1
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+        return super().GetModelMetadata(request, context)
+
+
+@pytest.mark.parametrize("times, code", [(2, 0), (3, 1)])
+def test_a_server_without_a_thread_is_asked_again(image, models, times, code, monkeypatch, capsys):
+    monkeypatch.setattr(RpcServer._ask, "__defaults__", ((0.01, 0.02),))
+    monkeypatch.setattr(Busy, "left", times)
+    with grpc_server(Busy(models), Status(models)) as host:
+        assert run(["client", f"grpc://{host}/animals", str(image)]) == code
+    said = f"acl-tf: error: The server at grpc://{host} failed: RESOURCE_EXHAUSTED: Server Threadpool Exhausted"
+    assert capsys.readouterr().err.splitlines() == ([said] if code else [])
 
 
 def test_no_tf_serving_over_grpc(fail, image):

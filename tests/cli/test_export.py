@@ -131,6 +131,17 @@ def test_the_name_in_the_kit(model, tmp_path, monkeypatch, capsys):
     assert 'name: "mine"' in (tmp_path / "served" / "models.config").read_text()
 
 
+def test_batching_is_of_the_kit(fail, model, tmp_path, capsys):
+    assert fail("export", model, tmp_path / "served", "--batching") == (
+        2,
+        "acl-tf: error: The serving kit configures batching. Received: --batching without --serving-kit",
+    )
+    export(capsys, model, tmp_path / "served", "--serving-kit")
+    assert not (tmp_path / "served" / "batching_parameters.txt").exists()
+    export(capsys, model, tmp_path / "served", "--serving-kit", "--batching")
+    assert (tmp_path / "served" / "batching_parameters.txt").exists()
+
+
 def test_a_kit_that_cannot_be_written_leaves_no_version(fail, model, tmp_path, monkeypatch):
     from acl_tf.export import served
 

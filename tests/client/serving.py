@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
+from acl_tf.export.serving_kit import write_serving_kit
 from tests.client.servers import Model, Models, Prediction, Rest, Status, grpc_server, rest_server
 
 BINARY = "TENSORFLOW_MODEL_SERVER"
@@ -51,7 +53,7 @@ def tensorflow_model_server(base_paths: Mapping[str, Path]) -> Iterator[Serving]
     config.write_text(f"model_config_list {{\n{' '.join(entries)}}}\n")
     rpc, rest = free_port(), free_port()
     command = [binary, f"--port={rpc}", f"--rest_api_port={rest}", f"--model_config_file={config}"]
-    command += ["--file_system_poll_wait_seconds=1", "--max_num_load_retries=0"]
+    command += ["--file_system_poll_wait_seconds=1", *flags_of_the_kit(folder / "kit")]
     log = folder / "server.log"
 
     def warmed_up(name: str) -> int:
@@ -66,6 +68,13 @@ def tensorflow_model_server(base_paths: Mapping[str, Path]) -> Iterator[Serving]
             yield Serving(f"http://127.0.0.1:{rest}", f"grpc://127.0.0.1:{rpc}", warmed_up)
         finally:
             process.terminate()
+
+
+def flags_of_the_kit(folder: Path) -> list[str]:
+    """Returns the flags of a serving kit, but for those that name the files of its one model."""
+    write_serving_kit(folder, "any", "encoder", (8, 8, 3), None)
+    (service,) = yaml.safe_load((folder / "docker-compose.yml").read_text())["services"].values()
+    return [flag for flag in service["command"] if not flag.startswith("--model_config_file")]
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
 from acl_tf.errors import UsageError
-from acl_tf.export.serving_kit import FILES, IMAGE, resource_name, write_serving_kit
+from acl_tf.export.serving_kit import BATCHING, FILES, IMAGE, resource_name, write_serving_kit
 
 NAME = "Cifar_10.robust"
 FOLDER = f"/models/{NAME}"
@@ -31,14 +31,26 @@ def kit(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def compose(kit) -> dict:
-    return yaml.safe_load((kit / "docker-compose.yml").read_text())
+def batching_kit(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("batching_kit")
+    write_serving_kit(folder, NAME, "classifier", (32, 32, 3), None, batching=True)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["kit", "batching_kit"])
+def either_kit(request) -> Path:
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
-def cluster(kit) -> dict[str, dict]:
+def compose(either_kit) -> dict:
+    return yaml.safe_load((either_kit / "docker-compose.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def cluster(either_kit) -> dict[str, dict]:
     """The Kubernetes resources by kind."""
-    return {resource["kind"]: resource for resource in yaml.safe_load_all((kit / "kubernetes.yaml").read_text())}
+    return {resource["kind"]: resource for resource in yaml.safe_load_all((either_kit / "kubernetes.yaml").read_text())}
 
 
 def test_files(kit):
@@ -48,10 +60,11 @@ def test_files(kit):
 
 
 def test_without_classes_the_file_of_another_model_goes(tmp_path):
-    write_serving_kit(tmp_path, NAME, "classifier", (32, 32, 3), ("ape", "cat"))
+    write_serving_kit(tmp_path, NAME, "classifier", (32, 32, 3), ("ape", "cat"), batching=True)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".txt") == [BATCHING, "classes.txt"]
     write_serving_kit(tmp_path, NAME, "encoder", (32, 32, 3), None)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".txt") == ["batching_parameters.txt"]
-    assert "classes.txt" not in (tmp_path / "README.md").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".txt") == []
+    assert not {"classes.txt", BATCHING} & set(re.findall(r"[\w.]+", (tmp_path / "README.md").read_text()))
 
 
 def test_models_config(kit):
@@ -87,10 +100,10 @@ def batching_parameters() -> type:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("BatchingParameters"))
 
 
-def test_batching_parameters(kit):
+def test_batching_parameters(batching_kit):
     from acl_tf.client.images import BATCH_SIZE
 
-    parameters = text_format.Parse((kit / "batching_parameters.txt").read_text(), batching_parameters()())
+    parameters = text_format.Parse((batching_kit / "batching_parameters.txt").read_text(), batching_parameters()())
     assert parameters.max_batch_size.value >= BATCH_SIZE  # a larger request is refused
     assert parameters.num_batch_threads.value and parameters.max_enqueued_batches.value
     assert 0 < parameters.batch_timeout_micros.value < 10_000
@@ -109,16 +122,30 @@ def test_compose_schema(compose):
         jsonschema.validate(spoiled, schema)
 
 
-def test_compose(compose, kit):
+def flags_of(command: list[str]) -> dict[str, str]:
+    return dict(flag.split("=") for flag in command)
+
+
+def test_both_start_the_server_with_the_same_flags(compose, cluster):
+    """More threads than 4 for each core, the default; no waiting behind a version that cannot be loaded."""
+    (service,) = compose["services"].values()
+    (container,) = cluster["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert flags_of(service["command"]).keys() == flags_of(container["args"]).keys()
+    for flags in (flags_of(service["command"]), flags_of(container["args"])):
+        assert int(flags["--grpc_max_threads"]) >= 64 and int(flags["--rest_api_num_threads"]) >= 64
+        assert flags["--max_num_load_retries"] == "0"
+
+
+def test_compose(compose, either_kit):
     (service,) = compose["services"].values()
     assert service["image"] == IMAGE and re.fullmatch(r"tensorflow/serving:\d+\.\d+\.\d+", IMAGE)
     assert service["ports"] == ["127.0.0.1:8500:8500", "127.0.0.1:8501:8501"]
     (volume,) = service["volumes"]
     assert volume == {"type": "bind", "source": ".", "target": FOLDER, "read_only": True}
-    flags = dict(flag.split("=") for flag in service["command"])
-    for flag in ("--model_config_file", "--batching_parameters_file"):
-        assert (kit / Path(flags[flag]).relative_to(FOLDER)).is_file()
-    assert flags["--enable_batching"] == "true"
+    flags = flags_of(service["command"])
+    named = [flags[flag] for flag in ("--model_config_file", "--batching_parameters_file") if flag in flags]
+    assert all((either_kit / Path(file).relative_to(FOLDER)).is_file() for file in named)
+    assert (flags.get("--enable_batching") == "true") == (len(named) == 2) == (either_kit / BATCHING).exists()
 
 
 @pytest.mark.parametrize("answer, healthy", [("200 OK", True), ("404 Not Found", False), (None, False)])
@@ -154,12 +181,13 @@ def test_kubernetes_schema(cluster):
 def test_a_pod_is_ready_once_a_version_can_answer(cluster):
     (container,) = cluster["Deployment"]["spec"]["template"]["spec"]["containers"]
     assert container["readinessProbe"]["httpGet"] == {"path": METADATA, "port": "rest"}
-    assert "httpGet" not in container["livenessProbe"]  # a model that fails is no reason to restart the server
+    # A version that fails is no reason to restart the server: its status answers 200. No thread that answers is one.
+    assert container["livenessProbe"]["httpGet"] == {"path": f"/v1/models/{NAME}", "port": "rest"}
     assert container["image"] == IMAGE
     assert container["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_the_resources_fit_together(cluster, kit):
+def test_the_resources_fit_together(cluster, either_kit):
     assert {resource["metadata"]["name"] for resource in cluster.values()} == {"serving-cifar-10-robust"}
     deployment, service = cluster["Deployment"]["spec"], cluster["Service"]["spec"]
     pod = deployment["template"]
@@ -170,18 +198,21 @@ def test_the_resources_fit_together(cluster, kit):
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert mounts.keys() == {volume["name"] for volume in pod["spec"]["volumes"]}
     assert mounts["models"] == FOLDER
-    flags = dict(flag.split("=") for flag in container["args"])
-    for flag in ("--model_config_file", "--batching_parameters_file"):
+    flags = flags_of(container["args"])
+    data = cluster["ConfigMap"]["data"]
+    for flag in {"--model_config_file", "--batching_parameters_file"} & flags.keys():
         name = str(Path(flags[flag]).relative_to(mounts["configuration"]))
-        assert cluster["ConfigMap"]["data"][name] == (kit / name).read_text()
+        assert data[name] == (either_kit / name).read_text()
+    assert len(data) == len({"--model_config_file", "--batching_parameters_file"} & flags.keys())
 
 
-def test_the_loader_of_the_readme(kit, cluster):
-    overrides = re.search(r"--overrides='(.*?)'", (kit / "README.md").read_text(), re.DOTALL)
+def test_the_loader_of_the_readme(either_kit, cluster):
+    overrides = re.search(r"--overrides='(.*?)'", (either_kit / "README.md").read_text(), re.DOTALL)
     name = cluster["PersistentVolumeClaim"]["metadata"]["name"]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"{name}-loader"}, **json.loads(overrides[1])}
     kubernetes_validate.validate(pod, "1.30", strict=True)
     assert pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == name
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
 
 
 # Names
