@@ -96,7 +96,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _report_others(path: Path, taken: Sequence[Path]) -> None:
-    """Names some of the files that are not taken for images."""
+    """Warns of files that are not taken for images, and names some of them."""
     known = set(taken)
     others = sorted(
         file for folder, _, names in os.walk(path) for name in names if (file := Path(folder, name)) not in known
