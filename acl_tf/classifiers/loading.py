@@ -2,20 +2,26 @@
 
 import functools
 import logging
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from acl_tf.classifiers.saved_model import is_saved_model, load_serving_signature
 from acl_tf.data.image_set import ImageSet
+from acl_tf.data.splits import labels_of
 from acl_tf.errors import ModelFolderError, UsageError
 from acl_tf.files import sha256
 from acl_tf.hub.locate import find_model_folder
 from acl_tf.model_folder.files import MODEL
 from acl_tf.model_folder.read import load_model
 from acl_tf.models.batch_norm_folding import fold_batch_norm
+from acl_tf.printable import printable
 from acl_tf.types import Classifier
+
+SHOWN = 20  # classes in a message
 
 logger = logging.getLogger(__name__)
 
@@ -50,24 +56,36 @@ class LoadedClassifier:
         size = f"{self.image_size}x{self.image_size}" if self.image_size else "any"
         return f"images of {size} pixels, {len(self.classes)} classes"
 
-    def check(self, image_set: ImageSet) -> None:
-        """Checks that data and model have the same number of classes, and warns if the names differ.
+    def aligned(self, image_set: ImageSet) -> ImageSet:
+        """Returns images with the labels of the model's classes, which are matched by name.
+
+        The images may lack classes that the model knows. The numbers from 0 on, in order, are no names: labels are then
+        compared by number.
 
         Raises:
-            UsageError: If the numbers differ.
+            UsageError: If the images have classes that the model does not know, or, without names, another number.
         """
-        if len(image_set.classes) != len(self.classes):
+        own, given = self.classes, image_set.classes
+        if given == own:
+            return image_set
+        if set(given) <= set(own) and len(set(own)) == len(own):
+            if len(given) < len(own):
+                logger.warning(
+                    "%s has %d of the model's %d classes: %s", image_set.name, len(given), len(own), _some(given)
+                )
+            labels = np.array([own.index(name) for name in given], np.int64)[labels_of(image_set)]
+            return replace(image_set, labels=labels, classes=own)
+        if len(given) != len(own):
             raise UsageError(
-                f"{self.name} knows {len(self.classes)} classes, and {image_set.name} has {len(image_set.classes)}; "
+                f"{self.name} knows {len(own)} classes, and {image_set.name} has {len(given)}; "
                 f"fine-tune an encoder on that data set first. Received: --dataset {image_set.name}"
             )
-        differing = [pair for pair in zip(self.classes, image_set.classes) if _are_names(pair) and pair[0] != pair[1]]
-        if differing:
-            logger.warning(
-                "%s calls class %s what the model calls %s; labels are compared by their numbers.",
-                image_set.name,
-                *reversed(differing[0]),
+        if not (_are_numbers(own) or _are_numbers(given)):
+            raise UsageError(
+                f"{self.name} knows other classes than {image_set.name} has. "
+                f"Expected: {_some(own)}. Received: {_some(given)}"
             )
+        return image_set
 
     def check_noise(self, sigma: float) -> None:
         """Warns if the model was trained on noise of another standard deviation than it is to be smoothed by."""
@@ -153,5 +171,12 @@ def _is_shape(shape: Any, axes: int) -> bool:
     return isinstance(shape, tuple) and len(shape) == axes
 
 
-def _are_names(classes: Iterable[str]) -> bool:
-    return not any(name.isdigit() for name in classes)
+def _are_numbers(classes: Sequence[str]) -> bool:
+    """Tells whether classes are only counted, as those of an `.npz` file are."""
+    return tuple(classes) == tuple(map(str, range(len(classes))))
+
+
+def _some(classes: Sequence[str]) -> str:
+    """Returns the names of classes, of many the first ones."""
+    shown = ", ".join(map(printable, classes[:SHOWN]))
+    return f"{shown}, …" if len(classes) > SHOWN else shown

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def load_folder(
     path: Path, image_size: int | None = None, limit: int | None = None, skip_bad_images: bool = False
 ) -> ImageSet:
-    """Loads a folder of images into memory, in alphabetical order.
+    """Loads a folder of images into memory, in alphabetical order; classes that are numbers, in the order of these.
 
     Sub-folders with images are classes; images directly in the folder are unlabelled. Hidden files and folders, images
     in deeper folders, links that lead nowhere and files of other suffixes are left out, and counted in one warning.
@@ -65,7 +65,7 @@ def load_folder(
 
 def _list(path: Path) -> tuple[list[Path], list[int], tuple[str, ...]]:
     """Returns the image files, their labels (0 if there are no classes), and the classes."""
-    folders = sorted(folder for folder in path.iterdir() if folder.is_dir() and not _is_hidden(folder))
+    folders = _in_order(folder for folder in path.iterdir() if folder.is_dir() and not _is_hidden(folder))
     by_class = {folder.name: files for folder in folders if (files := _images(folder))}
     flat = _images(path)
     if flat and by_class:
@@ -88,6 +88,14 @@ def _images(folder: Path) -> list[Path]:
     return sorted(
         file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file() and not _is_hidden(file)
     )
+
+
+def _in_order(folders: Iterable[Path]) -> list[Path]:
+    """Sorts classes by name, and by number where all names are numbers: 2 before 10."""
+    given = list(folders)
+    if all(folder.name.isascii() and folder.name.isdecimal() for folder in given):
+        return sorted(given, key=lambda folder: (int(folder.name), folder.name))
+    return sorted(given)
 
 
 def _is_hidden(path: Path) -> bool:

@@ -17,13 +17,13 @@ def load_images(data: EvaluationDataConfig, model: LoadedClassifier) -> ImageSet
     """Loads the images to evaluate on, resized to the size that the model takes.
 
     Raises:
-        UsageError: If there is no such data set, or if it has another number of classes than the model.
+        UsageError: If there is no such data set, or if it has classes that the model does not know.
         DataError: If the images are missing, unreadable or without labels.
     """
     images = sources.load(data)
     if labels_of(images).min() < 0:
         raise DataError(f"{images.name} has images without a label in this split. Received: {images.split!r}")
-    model.check(images)
+    images = model.aligned(images)
     return images.resized(model.image_size) if model.image_size else images
 
 
@@ -38,7 +38,7 @@ def load_corrupted(config: EvaluateConfig, model: LoadedClassifier, corruption: 
     else:
         folder = Path(config.corruptions).expanduser()
         images = load_corrupted_folder(folder, corruption, severity, model.classes, config.data.limit)
-    model.check(images)
+    images = model.aligned(images)
     height, width, _ = images.image_shape
     if model.image_size and not height == width == model.image_size:
         raise DataError(

@@ -43,22 +43,45 @@ def loaded(folder):
 
 
 def test_classes_that_fit(loaded, caplog):
-    loaded.check(greys())
-    loaded.check(greys(classes=("0", "1")))  # of an .npz file, which has no names
+    for classes in (("dark", "bright"), ("0", "1")):  # the latter of an .npz file, which has no names
+        images = greys(classes=classes)
+        assert loaded.aligned(images) is images
     assert caplog.messages == []
 
 
-def test_classes_of_other_names_are_reported(loaded, caplog):
-    """As with STL-10, which counts ten classes as CIFAR-10 does, but in another order."""
-    loaded.check(greys(classes=("dark", "light")))
-    assert caplog.messages == [
-        "greys calls class light what the model calls bright; labels are compared by their numbers."
-    ]
+def test_classes_in_another_order_are_matched_by_name(loaded):
+    """As with STL-10, which has some of CIFAR-10's classes in another order."""
+    images = greys(classes=("bright", "dark"))
+    aligned = loaded.aligned(images)
+    assert aligned.classes == ("dark", "bright")
+    np.testing.assert_array_equal(aligned.labels, 1 - images.labels)
+
+
+def test_numbers_are_names_where_a_model_has_them_in_another_order(loaded):
+    """As of folders 0, 1, 10, 2, …, which acl-tf 0.1 put into alphabetical order."""
+    model = replace(loaded, classes=("0", "1", "10", *map(str, range(2, 10))))
+    images = replace(greys(), labels=np.array([0, 1, 2, 9, 10, 5, 3, 4]), classes=tuple(map(str, range(11))))
+    assert model.aligned(images).labels.tolist() == [0, 1, 3, 10, 2, 6, 4, 5]
+
+
+def test_some_of_the_classes_are_measured_and_named(loaded, caplog):
+    model = replace(loaded, classes=("dark", "middle", "bright"))
+    aligned = model.aligned(greys())
+    assert set(aligned.labels.tolist()) == {0, 2} and aligned.classes == model.classes
+    assert caplog.messages == ["greys has 2 of the model's 3 classes: dark, bright"]
+
+
+def test_other_classes_are_refused(loaded, folder):
+    with pytest.raises(UsageError) as error:
+        loaded.aligned(greys(classes=("dark", "light")))
+    assert str(error.value) == (
+        f"{folder} knows other classes than greys has. Expected: dark, bright. Received: dark, light"
+    )
 
 
 def test_as_many_classes_are_needed(loaded, folder):
     with pytest.raises(UsageError) as error:
-        loaded.check(greys(classes=("dark", "middle", "bright")))
+        loaded.aligned(greys(classes=("dark", "middle", "bright")))
     assert str(error.value) == (
         f"{folder} knows 2 classes, and greys has 3; fine-tune an encoder on that data set first. "
         "Received: --dataset greys"

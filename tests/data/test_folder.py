@@ -253,3 +253,13 @@ def test_a_folder_that_memory_cannot_hold(tmp_path, monkeypatch):
     )
     assert len(load_folder(tmp_path, image_size=64)) == 4
     assert len(load_folder(tmp_path, limit=1)) == 1
+
+
+def test_numbered_classes_are_in_the_order_of_their_numbers(tmp_path):
+    """As in an `.npz` file with the same labels."""
+    for number in (0, 1, 2, 9, 10, 11):
+        (tmp_path / str(number)).mkdir()
+        save(tmp_path / str(number) / "a.png", pixels(number, 8, 8))
+    assert load_folder(tmp_path).classes == ("0", "1", "2", "9", "10", "11")
+    (tmp_path / "11").rename(tmp_path / "eleven")
+    assert load_folder(tmp_path).classes == ("0", "1", "10", "2", "9", "eleven")
