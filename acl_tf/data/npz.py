@@ -1,5 +1,6 @@
 """Images in a NumPy archive."""
 
+import logging
 import zipfile
 import zlib
 from pathlib import Path
@@ -8,6 +9,11 @@ import numpy as np
 
 from acl_tf.data.image_set import ImageSet, as_rgb
 from acl_tf.errors import DataError
+
+COUNTED = 100_000  # beyond that many, labels are identifiers, such as WordNet's, and not numbers of classes
+MAX_ID = 2**31 - 1
+
+logger = logging.getLogger(__name__)
 
 
 def load_npz(path: Path) -> ImageSet:
@@ -39,5 +45,23 @@ def load_npz(path: Path) -> ImageSet:
             f"labels of {path} must be {len(images)} integers from 0, one per image. "
             f"Received: {labels.dtype} of shape {labels.shape}"
         )
-    classes = () if labels is None else tuple(str(label) for label in range(int(labels.max()) + 1))
-    return ImageSet(images, None if labels is None else labels.astype(np.int64), classes, path.stem, "all")
+    if labels is None:
+        return ImageSet(images, None, (), path.stem, "all")
+    return ImageSet(images, *_classified(labels, path), path.stem, "all")
+
+
+def _classified(labels: np.ndarray, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Returns labels from 0, and the names of the classes: the numbers up to the highest, or those that occur."""
+    highest = int(labels.max())
+    if highest > MAX_ID:
+        raise DataError(f"labels of {path} must be at most {MAX_ID}. Received: {highest}")
+    if highest < COUNTED:
+        return labels.astype(np.int64), tuple(map(str, range(highest + 1)))
+    ids, numbered = np.unique(labels, return_inverse=True)
+    logger.warning(
+        "labels of %s go up to %d: the %d numbers that occur are the classes, in ascending order.",
+        path,
+        highest,
+        len(ids),
+    )
+    return numbered.astype(np.int64), tuple(map(str, ids.tolist()))

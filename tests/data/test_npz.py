@@ -28,6 +28,21 @@ def test_images_and_labels(tmp_path, images, save):
     assert (loaded.classes, loaded.name, loaded.split) == (("0", "1", "2"), "set", "all")
 
 
+def test_identifiers_are_classes_in_ascending_order(tmp_path, images, caplog):
+    """They would make ten million names of classes."""
+    file = tmp_path / "set.npz"
+    np.savez(file, images=images, labels=np.array([10_000_005, 5, 7, 5, 7, 5]))
+    loaded = load_npz(file)
+    assert loaded.labels.tolist() == [2, 0, 1, 0, 1, 0] and loaded.classes == ("5", "7", "10000005")
+    assert caplog.messages == [
+        f"labels of {file} go up to 10000005: the 3 numbers that occur are the classes, in ascending order."
+    ]
+    np.savez(file, images=images, labels=np.array([0, 1, 2, 3, 4, 10**12]))
+    with pytest.raises(DataError) as error:
+        load_npz(file)
+    assert str(error.value) == f"labels of {file} must be at most 2147483647. Received: 1000000000000"
+
+
 def test_without_labels(tmp_path, images):
     np.savez(tmp_path / "set.npz", images=images)
     loaded = load_npz(tmp_path / "set.npz")
