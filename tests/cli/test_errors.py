@@ -140,8 +140,8 @@ def test_empty_folder(fail, tmp_path):
     (tmp_path / "photos").mkdir()
     assert fail("pretrain", "--dataset", "photos") == (
         1,
-        "acl-tf: error: There is no image in photos or its sub-folders; files must end in .bmp, .gif, .jpeg, .jpg, "
-        ".png, .ppm, .tif, .tiff, .webp. Received: 0 other entries",
+        "acl-tf: error: There is no image in photos or its sub-folders; files must end in .bmp, .gif, .jfif, .jpe, "
+        ".jpeg, .jpg, .png, .ppm, .tif, .tiff, .webp. Received: 0 other entries",
     )
 
 
