@@ -19,6 +19,7 @@ from acl_tf.errors import AclTfError
 
 # What a file system answers that has no locks: NFS without a lock daemon, some of Lustre, some mounts of containers.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+HELD = ".held"  # the end of the name of the file that takes the place of such a lock
 WAIT_SECONDS = 0.05  # between two attempts to get a lock there
 
 
@@ -89,8 +90,8 @@ def locked(path: Path) -> Iterator[None]:
 def held(file: IO[bytes], path: Path, wait: bool = True) -> Iterator[None]:
     """Holds a lock alone among all processes, also where the file system has no locks.
 
-    There, whoever makes a second file, `.held`, has the lock. It names its process: what a process of this host that is
-    no more has left is taken over.
+    There, whoever makes a second file, whose name ends in `HELD`, has the lock. It names its process: what a process of
+    this host that is no more has left is taken over.
 
     Args:
         file: The file, opened by `open_lock`.
@@ -106,7 +107,7 @@ def held(file: IO[bytes], path: Path, wait: bool = True) -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
-        mark = path.with_name(f"{path.name}.held")
+        mark = path.with_name(path.name + HELD)
         while not _made(mark):
             if not wait:
                 raise BlockingIOError(errno.EAGAIN, "Another process holds it", str(path)) from error
@@ -152,14 +153,13 @@ def open_lock(path: Path) -> IO[bytes]:
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return os.fdopen(descriptor, "r+b")
+        os.close(descriptor)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise
-        raise AclTfError(f"A lock must be a regular file; remove what is there. Received: {path}") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise AclTfError(f"A lock must be a regular file; remove what is there. Received: {path}")
-    return os.fdopen(descriptor, "r+b")
+    raise AclTfError(f"A lock must be a regular file; remove what is there. Received: {path}")
 
 
 def tidy(path: Path) -> None:

@@ -18,7 +18,7 @@ from acl_tf.hub.locate import find_model_folder
 from acl_tf.model_folder.files import MODEL
 from acl_tf.model_folder.read import load_model
 from acl_tf.models.batch_norm_folding import fold_batch_norm
-from acl_tf.printable import printable
+from acl_tf.printable import some
 from acl_tf.types import Classifier
 
 SHOWN = 20  # classes in a message
@@ -71,7 +71,7 @@ class LoadedClassifier:
         if set(given) <= set(own) and len(set(own)) == len(own):
             if len(given) < len(own):
                 logger.warning(
-                    "%s has %d of the model's %d classes: %s", image_set.name, len(given), len(own), _some(given)
+                    "%s has %d of the model's %d classes: %s", image_set.name, len(given), len(own), some(given, SHOWN)
                 )
             labels = np.array([own.index(name) for name in given], np.int64)[labels_of(image_set)]
             return replace(image_set, labels=labels, classes=own)
@@ -83,7 +83,7 @@ class LoadedClassifier:
         if not (_are_numbers(own) or _are_numbers(given)):
             raise UsageError(
                 f"{self.name} knows other classes than {image_set.name} has. "
-                f"Expected: {_some(own)}. Received: {_some(given)}"
+                f"Expected: {some(own, SHOWN)}. Received: {some(given, SHOWN)}"
             )
         return image_set
 
@@ -174,9 +174,3 @@ def _is_shape(shape: Any, axes: int) -> bool:
 def _are_numbers(classes: Sequence[str]) -> bool:
     """Tells whether classes are only counted, as those of an `.npz` file are."""
     return tuple(classes) == tuple(map(str, range(len(classes))))
-
-
-def _some(classes: Sequence[str]) -> str:
-    """Returns the names of classes, of many the first ones."""
-    shown = ", ".join(map(printable, classes[:SHOWN]))
-    return f"{shown}, …" if len(classes) > SHOWN else shown

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from acl_tf.data.image_set import ImageSet, as_rgb
 from acl_tf.errors import DataError
-from acl_tf.printable import printable
+from acl_tf.printable import some
 
 SUFFIXES = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 # Pillow would ask the content, whatever the suffix says, for every format that it knows, and run Ghostscript for some.
@@ -110,14 +110,12 @@ def _report_others(path: Path, taken: Sequence[Path]) -> None:
         file for folder, _, names in os.walk(path) for name in names if (file := Path(folder, name)) not in known
     )
     if others:
-        some = ", ".join(printable(file.relative_to(path)) for file in others[:EXAMPLES])
         logger.warning(
-            "Left out %d of %d files below %s, which are no images of a class, or hidden: %s%s",
+            "Left out %d of %d files below %s, which are no images of a class, or hidden: %s",
             len(others),
             len(others) + len(known),
             path,
-            some,
-            ", …" if len(others) > EXAMPLES else "",
+            some([file.relative_to(path) for file in others], EXAMPLES),
         )
 
 

@@ -80,10 +80,11 @@ def card(config: Mapping[str, Any], records: Sequence[Record], repo_id: str | No
 
 def users_text(text: str) -> str:
     """Returns the text of a card outside of the generated part, without metadata."""
-    body, kept, end = _split(text)[1], "", 0
+    body, kept, end = _split(text)[1], [], 0
     for part in _generated(body):
-        kept, end = kept + body[end : part.begin], part.end
-    return (kept + body[end:]).strip()
+        kept.append(body[end : part.begin])
+        end = part.end
+    return "".join([*kept, body[end:]]).strip()
 
 
 def merged(older: str, newer: str) -> str:

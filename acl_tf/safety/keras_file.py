@@ -61,24 +61,22 @@ def check_keras_file(path: Path) -> None:
     """
     if not path.is_file():
         raise UnsafeModelError(f"{path} is not a .keras file: it is not a file.")
-    classes = sorted(classes_of(path), key=str)
+    entries = _entries(path)
+    classes = sorted(_classes(entries), key=str)
+    # A registered name does not keep Keras from importing the module.
+    behind = [(str(entry.get("module")), str(entry["class_name"])) for entry in entries]
     for _, name in classes:
         if name in FORBIDDEN:
             raise UnsafeModelError(
                 f"{path} holds a layer that runs code or reads files; it was not loaded. Received: {name}"
             )
-    for module, name in classes:
+    for module, name in (*classes, *behind):
         if module not in MODULES or not CLASS_NAME.fullmatch(name):
             raise UnsafeModelError(
                 f"{path} is not a Keras model of built-in layers; it was not loaded. Received: {module}.{name}"
             )
-    for entry in _entries(path):  # a registered name does not keep Keras from importing the module
-        module, name = str(entry.get("module")), str(entry["class_name"])
-        if module not in MODULES:
-            raise UnsafeModelError(
-                f"{path} is not a Keras model of built-in layers; it was not loaded. Received: {module}.{name}"
-            )
-        if entry.get("registered_name") not in (None, name):
+    for entry in entries:
+        if entry.get("registered_name") not in (None, entry["class_name"]):
             raise UnsafeModelError(
                 f"{path} names a registered class; it was not loaded. Received: {entry['registered_name']!r}"
             )
@@ -101,7 +99,11 @@ def classes_of(path: Path) -> set[tuple[str, str]]:
     Raises:
         UnsafeModelError: If the file is not a `.keras` file.
     """
-    return {(_module(entry), str(entry["class_name"])) for entry in _entries(path)}
+    return _classes(_entries(path))
+
+
+def _classes(entries: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    return {(_module(entry), str(entry["class_name"])) for entry in entries}
 
 
 def _entries(path: Path) -> list[dict[str, Any]]:

@@ -23,10 +23,11 @@ from acl_tf.config import (
     without_unused,
 )
 from acl_tf.errors import UsageError
-from acl_tf.files import held, open_lock, tidy, write_atomically
+from acl_tf.files import HELD, held, open_lock, tidy, write_atomically
 from acl_tf.nested import flat
 from acl_tf.versions import versions
 
+LOCK = ".lock"  # in the run folder
 # What may differ when a run goes on: where things are and how often they are written, never what is computed.
 FREE_ON_RESUME = {
     "data.data_dir",
@@ -82,7 +83,7 @@ class RunFolder:
         self._check_plugins(plugins)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
-            lock = self.path / ".lock"
+            lock = self.path / LOCK
             try:
                 stack.enter_context(held(stack.enter_context(open_lock(lock)), lock, wait=False))
             except BlockingIOError as error:
@@ -134,7 +135,7 @@ class RunFolder:
 
     def _is_own(self, file: Path) -> bool:
         """Tells what a run makes before `run.json`, and may have been killed after, from other people's files."""
-        return file.name in (self.checkpoints.name, ".lock", ".lock.held") or file.suffix == ".tmp"
+        return file.name in (self.checkpoints.name, LOCK, LOCK + HELD) or file.suffix == ".tmp"
 
     def _has_state(self) -> bool:
         return self.model.exists() or any(self.checkpoints.glob("step-*"))
